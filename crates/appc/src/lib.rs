@@ -1,0 +1,1 @@
+//! App Container types and parsers: names, image and pod manifests, isolators.

@@ -1,0 +1,1 @@
+//! Image store: import, verify, unpack, list and remove images.

@@ -1,0 +1,1 @@
+//! systemd over D-Bus: units and scopes, machined, journal streams, readiness.

@@ -1,0 +1,3 @@
+//! Build, install, test, demo and benchmark tasks.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The rkt command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! stage1 that runs one app in a chroot of the host.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! stage1 that runs a pod in a systemd-nspawn container.
+
+fn main() {}

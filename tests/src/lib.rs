@@ -1,0 +1,1 @@
+//! End-to-end suite and its test hosts.
