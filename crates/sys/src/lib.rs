@@ -1,1 +1,37 @@
 //! Every raw system call and every unsafe block of rkt, behind safe functions.
+//!
+//! All other crates are compiled with `unsafe_code` denied. What [`rustix`] offers safely is used from there
+//! directly; a function stands here only when rustix has none, has an unsafe one, or when two calls always
+//! belong together (`openat2` and its flags, say).
+//!
+//! | module | system calls |
+//! |---|---|
+//! | [`mount`] | `mount`, `open_tree`, `move_mount`, `mount_setattr`, `umount2` |
+//! | [`namespace`] | `unshare`, `setns` |
+//! | [`process`] | `fork`, `clone3`, `waitid`, `execveat` |
+//! | [`path`] | `openat2` |
+//! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
+//! | [`seccomp`] | `seccomp` |
+//!
+//! Errors are [`rustix::io::Errno`]: the caller knows what it wanted and says so.
+
+#![allow(unsafe_code)]
+
+pub mod fd;
+pub mod mount;
+pub mod namespace;
+pub mod path;
+pub mod process;
+pub mod seccomp;
+
+/// The result of one system call.
+pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
+
+/// Turns the return value of a raw system call into a [`Result`].
+fn check(returned: libc::c_long) -> Result<libc::c_long> {
+    if returned < 0 {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        return Err(rustix::io::Errno::from_raw_os_error(errno));
+    }
+    Ok(returned)
+}

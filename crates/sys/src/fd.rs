@@ -1,0 +1,44 @@
+//! File descriptors that a process inherits and hands down.
+
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+
+use crate::{Result, check};
+
+/// Decides whether `fd` stays open in the program that this process executes next.
+pub fn set_inherited(fd: impl AsFd, inherited: bool) -> Result<()> {
+    let mut flags = fcntl_getfd(&fd)?;
+    flags.set(FdFlags::CLOEXEC, !inherited);
+    fcntl_setfd(&fd, flags)
+}
+
+/// Takes a descriptor that this process inherited under `number`, and marks it close-on-exec.
+///
+/// Call it once for each number, at the start of a program: nobody else may own the number.
+///
+/// # Errors
+/// `EBADF` when nothing is open there, or for one of the standard streams.
+pub fn take_inherited(number: RawFd) -> Result<OwnedFd> {
+    if number <= 2 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: fcntl with F_GETFD only looks; a number that is not open gives EBADF.
+    check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    // SAFETY: the number is open, and by this function's contract nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    set_inherited(&fd, false)?;
+    Ok(fd)
+}
+
+/// Marks every descriptor from `first` on close-on-exec: nothing reaches the next program by accident.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.11.
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    let first = u32::try_from(first).map_err(|_| Errno::BADF)?;
+    // SAFETY: rustix has no close_range. With CLOSE_RANGE_CLOEXEC no descriptor is closed, so no owner of one
+    // is left with a number that is somebody else's.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
