@@ -1,3 +1,8 @@
-//! The rkt command.
+//! The `rkt` command: everything is in the library, so that generators of manual pages and completions can
+//! use the same definition of the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stage0::main()
+}

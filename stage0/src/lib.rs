@@ -1,0 +1,13 @@
+//! stage0, the `rkt` command: finds and stores images, lays out pod directories and hands them to a stage1.
+//!
+//! One subcommand is one file in `commands`; `cli` turns an argument vector into the arguments of one of them;
+//! `context` is what every command gets: the global flags, the configuration, and the store and the pods opened on
+//! first use.
+
+mod cli;
+mod commands;
+mod context;
+mod report;
+mod show;
+
+pub use cli::main;

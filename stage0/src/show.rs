@@ -1,0 +1,1 @@
+//! Texts for people: tables, times, sizes.
