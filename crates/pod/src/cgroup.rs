@@ -1,0 +1,127 @@
+//! The cgroup that a stage1 recorded for a pod.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use sys::path::open_beneath;
+
+use crate::{PodUuid, Teardown};
+
+/// Where cgroup2 is mounted.
+#[derive(Debug)]
+pub(crate) struct Hierarchy(PathBuf);
+
+/// Whether `group` is named after the pod, with the dashes of its name as they are or escaped as in the name
+/// of a unit.
+pub(crate) fn names_pod(group: &str, uuid: PodUuid) -> bool {
+    group.contains(uuid.as_str()) || group.contains(&uuid.as_str().replace('-', "\\x2d"))
+}
+
+impl Hierarchy {
+    /// That of the host: the usual place, or the one beside the version 1 hierarchies.
+    pub(crate) fn host() -> Self {
+        Self(PathBuf::from("/sys/fs/cgroup"))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn open(&self, group: &str) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = sys::path::open_directory(&self.0)?;
+        match open_beneath(root.as_fd(), Path::new(group), flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                let root = sys::path::open_directory(&self.0.join("unified"))?;
+                open_beneath(root.as_fd(), Path::new(group), flags, Mode::empty())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether a process is in `group` or below it. A group that cannot be asked counts as populated: a pod is
+    /// rather kept than deleted while it runs.
+    pub(crate) fn is_populated(&self, group: &str) -> bool {
+        match self.open(group).and_then(|directory| read_populated(directory.as_fd())) {
+            Ok(populated) => populated,
+            // No such group, or it is just being removed.
+            Err(Errno::NOENT | Errno::NODEV) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Removes `group` and the groups below it, when no process is in any of them.
+    pub(crate) fn remove(&self, group: &str) -> Result<(), Teardown> {
+        let mut failed = Teardown::default();
+        let top = match self.open(group) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Err(error) => {
+                failed.note(format!("open cgroup {group}"), error);
+                return Err(failed);
+            }
+        };
+        match read_populated(top.as_fd()) {
+            Ok(false) => {}
+            Ok(true) => {
+                failed.note(format!("remove cgroup {group}"), Errno::BUSY);
+                return Err(failed);
+            }
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Err(error) => {
+                failed.note(format!("read cgroup.events of {group}"), error);
+                return Err(failed);
+            }
+        }
+        remove_below(top.as_fd(), group, &mut failed);
+        if let Some((parent, name)) = group.rsplit_once('/')
+            && let Ok(parent) = self.open(parent)
+        {
+            remove_one(parent.as_fd(), name, group, &mut failed);
+        }
+        failed.into_result()
+    }
+}
+
+/// `populated` of `cgroup.events`, which counts the groups below as well.
+fn read_populated(group: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(group, "cgroup.events", flags, Mode::empty())?;
+    let mut buffer = [0; 256];
+    let length = rustix::io::read(&file, &mut buffer)?;
+    Ok(parse_populated(&buffer[..length]))
+}
+
+fn parse_populated(events: &[u8]) -> bool {
+    events.split(|&byte| byte == b'\n').any(|line| line == b"populated 1")
+}
+
+fn remove_below(directory: BorrowedFd<'_>, path: &str, failed: &mut Teardown) {
+    let entries = match Dir::read_from(directory) {
+        Ok(entries) => entries,
+        Err(error) => return failed.note(format!("read cgroup {path}"), error),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let below = format!("{path}/{}", name.to_string_lossy());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(child) = rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            remove_below(child.as_fd(), &below, failed);
+        }
+        remove_one(directory, name, &below, failed);
+    }
+}
+
+fn remove_one(parent: BorrowedFd<'_>, name: impl rustix::path::Arg, path: &str, failed: &mut Teardown) {
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        // systemd removes the groups of its scopes too.
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => failed.note(format!("remove cgroup {path}"), error),
+    }
+}

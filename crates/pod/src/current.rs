@@ -1,0 +1,110 @@
+//! The pod that a stage1 works for.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+
+use crate::{Error, LOCK_FD_VARIABLE, PodDir, Result, lock};
+
+/// The regular file that fly holds a lock on instead of the directory.
+pub(crate) const RUN_LOCK: &str = "run.lck";
+
+/// The pod in whose directory a stage1 was started: every entrypoint is.
+#[derive(Debug)]
+pub struct Current {
+    /// Its files.
+    pub dir: PodDir,
+    lock: Option<OwnedFd>,
+}
+
+impl Current {
+    /// Takes the working directory as the pod directory, and the lock if stage0 handed one over (it does so
+    /// for `run` only). The lock is not inherited by what this process starts.
+    ///
+    /// Call it once, at the start of the program.
+    pub fn open() -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(".", flags, Mode::empty())
+            .map_err(|error| Error::io("open", "the working directory", error))?;
+        let number = std::env::var(LOCK_FD_VARIABLE).ok();
+        let lock = number.map(|number| take_lock(&number, &dir)).transpose()?;
+        Ok(Self { dir: PodDir::from(dir), lock })
+    }
+
+    /// Whether this program has the lock of the pod.
+    pub fn has_lock(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    fn lock(&self) -> Result<&OwnedFd> {
+        self.lock.as_ref().ok_or_else(|| Error::NoLock("not set: rkt runs this program, not you".to_owned()))
+    }
+
+    /// Lets the program that this process becomes keep the lock: the pod runs until that one ends.
+    pub fn keep_lock(&self) -> Result<()> {
+        sys::fd::set_inherited(self.lock()?, true).map_err(|error| Error::io("hand on", "the lock", error))
+    }
+
+    /// Moves the lock from the pod directory to a regular file of it and returns that file, which outlives
+    /// `exec`. What this process becomes then has no handle on a directory of the host.
+    pub fn keep_lock_on_file(&mut self) -> Result<OwnedFd> {
+        self.lock()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, RUN_LOCK, flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| Error::io("create", RUN_LOCK, error))?;
+        match lock::take(&file) {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::NoLock(format!("{RUN_LOCK} is locked by another process"))),
+            Err(error) => return Err(Error::io("lock", RUN_LOCK, error)),
+        }
+        sys::fd::set_inherited(&file, true).map_err(|error| Error::io("hand on", RUN_LOCK, error))?;
+        // Observers look at the directory first: at no moment are both free.
+        self.lock = None;
+        Ok(file)
+    }
+
+    /// Records the start of the pod: its cgroup (relative to the root, no slash in front), and then `pid` as
+    /// its process 1. Whoever waits for the pod waits for the latter.
+    pub fn write_pid(&self, pid: Pid, subcgroup: Option<&str>) -> Result<()> {
+        self.write_start("pid", pid, subcgroup)
+    }
+
+    /// As [`Current::write_pid`], for the parent of process 1.
+    pub fn write_ppid(&self, pid: Pid, subcgroup: Option<&str>) -> Result<()> {
+        self.write_start("ppid", pid, subcgroup)
+    }
+
+    fn write_start(&self, file: &str, pid: Pid, subcgroup: Option<&str>) -> Result<()> {
+        if let Some(group) = subcgroup {
+            self.dir.write("subcgroup", group.trim_start_matches('/').as_bytes())?;
+        }
+        self.dir.write(file, pid.as_raw_nonzero().to_string().as_bytes())
+    }
+
+    /// Names the flavour of this stage1.
+    pub fn write_flavor(&self, flavor: &str) -> Result<()> {
+        match rustix::fs::symlinkat(flavor, &self.dir, "flavor") {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(Error::io("make link", "flavor", error)),
+        }
+    }
+
+    /// Records the exit code of an app, for a stage1 without a supervisor inside.
+    pub fn write_status(&self, app: &str, code: i32) -> Result<()> {
+        crate::files::component(app)?;
+        self.dir.create_directory("stage1/rootfs/rkt/status")?;
+        self.dir.write(&format!("stage1/rootfs/rkt/status/{app}"), code.to_string().as_bytes())
+    }
+}
+
+fn take_lock(number: &str, dir: &OwnedFd) -> Result<OwnedFd> {
+    let bad = |why: &str| Error::NoLock(format!("{number:?} {why}"));
+    let fd = number.parse().map_err(|_| bad("is no number"))?;
+    let fd = sys::fd::take_inherited(fd).map_err(|_| bad("is not open"))?;
+    let stat = |fd: &OwnedFd| rustix::fs::fstat(fd.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    if stat(&fd) != stat(dir) {
+        return Err(bad("is not the pod directory that this program was started in"));
+    }
+    Ok(fd)
+}

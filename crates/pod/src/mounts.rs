@@ -1,0 +1,1 @@
+//! Mounts that were left in a pod directory.
