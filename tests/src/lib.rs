@@ -1,1 +1,15 @@
-//! End-to-end suite and its test hosts.
+//! What the end-to-end suite stands on: hosts to run in, images to run, and a driver for the `rkt` under test.
+//!
+//! * [`host`]: a whole Debian system with systemd as process 1, in namespaces. It boots in half a second and leaves nothing behind.
+//! * [`product`]: the installed tree under test, as `cargo xtask install` lays it out.
+//! * [`aci`]: images, honest and hostile ones, written entry by entry.
+//! * [`images`]: the images that every test may use.
+//! * [`case`]: one test's view: names of its own, an `rkt` to call, and what to print when it fails.
+//!
+//! The tests themselves are in `tests/e2e/`, one file an intent. They run the built binaries; none calls into the product's crates.
+
+pub mod aci;
+pub mod case;
+pub mod host;
+pub mod images;
+pub mod product;

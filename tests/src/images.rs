@@ -1,0 +1,61 @@
+//! The images every test may use.
+
+use std::sync::OnceLock;
+
+use serde_json::json;
+
+use crate::aci::Aci;
+use crate::host::{Host, root};
+
+/// Where the busybox image lies in the host.
+pub const BUSYBOX_FILE: &str = "/images/busybox.aci";
+/// Its name in the shared store.
+pub const BUSYBOX_NAME: &str = "example.com/busybox";
+
+/// Applets that the images have a name for.
+const APPLETS: &[&str] = &[
+    "awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dmesg", "echo", "env", "false", "find",
+    "grep", "hostname", "id", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc", "printenv", "ps",
+    "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "sync", "tail", "test", "touch", "tr",
+    "true", "umount", "uname", "unshare", "wc", "wget",
+];
+
+/// An image `name` with a static busybox, a few users, and no app.
+#[must_use]
+pub fn busybox(name: &str) -> Aci {
+    static BINARY: OnceLock<Vec<u8>> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| {
+        let path = root::cached().unwrap_or_else(|error| panic!("{error:?}")).join("bin/busybox");
+        std::fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+    });
+    let mut aci = Aci::new(name)
+        .dir("rootfs/bin", 0o755)
+        .file("rootfs/bin/busybox", 0o755, binary)
+        .dir("rootfs/etc", 0o755)
+        .file(
+            "rootfs/etc/passwd",
+            0o644,
+            "root:x:0:0:root:/root:/bin/sh\nalice:x:1001:1002:Alice:/home/alice:/bin/sh\n",
+        )
+        .file("rootfs/etc/group", 0o644, "root:x:0:\nstaff:x:1002:\nextra:x:1003:alice\n")
+        .dir("rootfs/home", 0o755)
+        .entry(crate::aci::Entry {
+            mode: 0o755,
+            uid: 1001,
+            gid: 1002,
+            ..crate::aci::Entry::new(tar_core::EntryType::Directory, "rootfs/home/alice")
+        })
+        .dir("rootfs/root", 0o700)
+        .dir("rootfs/tmp", 0o1777);
+    for applet in APPLETS {
+        aci = aci.symlink(&format!("rootfs/bin/{applet}"), "busybox");
+    }
+    aci
+}
+
+/// Puts the images into a host and stores the busybox one in its shared store.
+pub fn install(host: &Host) {
+    let aci = busybox(BUSYBOX_NAME).app(&["/bin/true"], &json!({}));
+    host.write(BUSYBOX_FILE, aci.build());
+    host.exec("/usr/bin/rkt").args(["--insecure-options=image", "fetch", BUSYBOX_FILE]).ok();
+}

@@ -1,0 +1,3 @@
+//! The end-to-end suite: one program, one booted host, one module an intent.
+
+mod test_host;
