@@ -1,36 +1,76 @@
 //! What every command works with: global flags, configuration, data directory.
 
 use std::cell::OnceCell;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cli::global::DATA_DIR;
+use crate::config::Config;
+pub(crate) use crate::config::Roots;
+use crate::insecure::Insecure;
+use crate::report;
 
 /// Handed to every command. Opens things on first use, so that a command pays only for what it touches.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// `--debug`: full error chains, progress messages; also handed to stage1.
     pub(crate) debug: bool,
-    data_dir_flag: Option<PathBuf>,
+    /// `--insecure-options`.
+    pub(crate) insecure: Insecure,
+    /// The roots of the configuration.
+    pub(crate) roots: Roots,
+    dir_flag: Option<PathBuf>,
+    config: OnceCell<Config>,
     data_dir: OnceCell<PathBuf>,
 }
 
 impl Context {
-    pub(crate) fn new(debug: bool, data_dir_flag: Option<PathBuf>) -> Self {
-        Self { debug, data_dir_flag, data_dir: OnceCell::new() }
+    pub(crate) fn new(debug: bool, dir_flag: Option<PathBuf>, roots: Roots, insecure: Insecure) -> Self {
+        Self { debug, insecure, roots, dir_flag, config: OnceCell::new(), data_dir: OnceCell::new() }
     }
 
-    /// The data directory, absolute: flag, else configuration, else `/var/lib/rkt`.
+    /// The configuration of all roots.
+    pub(crate) fn config(&self) -> Result<&Config> {
+        get_or_try(&self.config, || Config::load(&self.roots).context("Cannot load the configuration"))
+    }
+
+    /// The data directory, absolute and without links: flag, else configuration, else `/var/lib/rkt`.
     pub(crate) fn data_dir(&self) -> Result<&Path> {
-        if let Some(dir) = self.data_dir.get() {
-            return Ok(dir);
-        }
-        let dir = self.data_dir_flag.clone().unwrap_or_else(|| PathBuf::from("/var/lib/rkt"));
-        Ok(self.data_dir.get_or_init(|| dir))
+        get_or_try(&self.data_dir, || {
+            let chosen = match &self.dir_flag {
+                Some(dir) => dir.clone(),
+                None => self.config()?.data.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+            };
+            let absolute = std::path::absolute(&chosen).with_context(|| {
+                format!("Cannot use {:?} as data directory", chosen.display().to_string())
+            })?;
+            // One that does not exist yet is made by the first who writes there.
+            Ok(absolute.canonicalize().unwrap_or(absolute))
+        })
+        .map(PathBuf::as_path)
     }
 
     /// Refuses to go on without root.
     pub(crate) fn require_root(&self) -> Result<()> {
-        anyhow::ensure!(rustix::process::geteuid().is_root(), "cannot run as unprivileged user");
+        ensure!(rustix::process::geteuid().is_root(), "cannot run as unprivileged user");
         Ok(())
     }
+
+    /// Tells what is being done, with `--debug` only.
+    pub(crate) fn progress(&self, prefix: &str, text: impl Display) {
+        if self.debug {
+            report::notice(prefix, text);
+        }
+    }
+}
+
+/// What `cell` holds, made by `make` when it holds nothing yet.
+fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
 }

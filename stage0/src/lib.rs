@@ -4,10 +4,13 @@
 //! `context` is what every command gets: the global flags, the configuration, and the store and the pods opened on
 //! first use.
 
+mod apps;
 mod cli;
 mod commands;
+mod config;
 mod context;
+mod insecure;
 mod report;
 mod show;
 
-pub use cli::main;
+pub use cli::{command, main};

@@ -1,8 +1,204 @@
 //! From an argument vector to one command's arguments.
 
+mod argv;
+pub(crate) mod global;
+mod help;
+pub(crate) mod values;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, FromArgMatches};
+
+pub(crate) use argv::Style;
+use argv::UsageError;
+use global::GlobalArgs;
+
+use crate::commands::{Entry, GROUPS, TABLE};
+use crate::report;
+
+/// Every failure of rkt itself.
+const FAILURE: u8 = 254;
+/// No command was given.
+const NO_COMMAND: u8 = 2;
 
 /// Runs `rkt` with the arguments of this process.
 pub fn main() -> ExitCode {
-    ExitCode::from(254)
+    let words = std::env::args_os().skip(1).collect();
+    match parse(words) {
+        Ok(Parsed::Command { entry, matches }) => run(entry, &matches),
+        Ok(Parsed::Help(text)) => finish("help", report::print_raw(text).map(|()| ExitCode::SUCCESS), false),
+        Ok(Parsed::NoCommand(text)) => {
+            report::notice("rkt", "missing command");
+            report::text(&text);
+            ExitCode::from(NO_COMMAND)
+        }
+        Err((command, UsageError(message))) => {
+            report::notice(&command, message);
+            report::text(&format!(
+                "Run \"rkt help{}\" for usage.\n",
+                command.trim_start_matches("rkt").trim()
+            ));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run(entry: &Entry, matches: &clap::ArgMatches) -> ExitCode {
+    let name = entry.path.join(" ");
+    let globals = match GlobalArgs::from_arg_matches(matches) {
+        Ok(globals) => globals,
+        Err(error) => return finish(&name, Err(error.into()), false),
+    };
+    let dir_given = matches.value_source("dir") == Some(ValueSource::CommandLine);
+    let context = globals.into_context(dir_given);
+    finish(&name, (entry.run)(&context, matches), context.debug)
+}
+
+fn finish(command: &str, result: Result<ExitCode>, debug: bool) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if report::is_reader_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::error(command, &error, debug);
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// What an argument vector asks for.
+enum Parsed {
+    Command { entry: &'static Entry, matches: clap::ArgMatches },
+    Help(String),
+    NoCommand(String),
+}
+
+/// A mistake, and the command that it was made with.
+type Mistake = (String, UsageError);
+
+fn parse(words: Vec<OsString>) -> Result<Parsed, Mistake> {
+    let paths: Vec<&[&str]> = TABLE.iter().map(|entry| entry.path).collect();
+    let found = argv::locate(words, &paths, || TABLE.iter().map(definition).collect())
+        .map_err(|mistake| ("rkt".to_owned(), mistake))?;
+    let Some(entry) = find(&found.path) else {
+        let text = help_text(&found.path);
+        return Ok(if found.help { Parsed::Help(text) } else { Parsed::NoCommand(text) });
+    };
+    let name = entry.path.join(" ");
+    let command = definition(entry);
+    let blame = |mistake| (name.clone(), mistake);
+    let arranged = argv::arrange(found, &command, entry.style).map_err(blame)?;
+    if arranged.help {
+        return Ok(Parsed::Help(help_text(entry.path)));
+    }
+    let words = std::iter::once(OsString::from("rkt")).chain(arranged.words);
+    let matches = command.try_get_matches_from(words).map_err(|error| blame(explain(&error)))?;
+    Ok(Parsed::Command { entry, matches })
+}
+
+fn find(path: &[&str]) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.path == path)
+}
+
+/// The help text of a command, a group of commands, or of rkt.
+pub(crate) fn help_text(path: &[&str]) -> String {
+    let globals = normal(GlobalArgs::augment_args(clap::Command::new("rkt")));
+    match (find(path), GROUPS.iter().find(|(name, _)| path == [*name])) {
+        (Some(entry), _) => {
+            let own = normal((entry.define)(clap::Command::new("rkt")));
+            help::leaf(entry, &own, &globals)
+        }
+        (None, Some((name, about))) => help::group(name, about, &globals),
+        (None, None) => help::root(&globals),
+    }
+}
+
+/// The help text of the command that `words` name, which may be shortened.
+pub(crate) fn help_for(words: &[String]) -> Result<String> {
+    let paths: Vec<&[&str]> = TABLE.iter().map(|entry| entry.path).collect();
+    let words = words.iter().map(OsString::from).collect();
+    let found = argv::locate(words, &paths, Vec::new).map_err(|UsageError(text)| anyhow::anyhow!(text))?;
+    Ok(help_text(&found.path))
+}
+
+/// One command with all flags that it takes.
+fn definition(entry: &Entry) -> clap::Command {
+    let command = clap::Command::new(entry.path[entry.path.len() - 1]);
+    normal((entry.define)(GlobalArgs::augment_args(command)))
+}
+
+/// The whole command line as one tree, for what is generated from it: completions and manual pages.
+pub fn command() -> clap::Command {
+    let globals = GlobalArgs::augment_args(clap::Command::new("rkt"))
+        .mut_args(|argument| argument.global(true))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("rkt, the application container runner");
+    let leaf = |entry: &Entry| {
+        let name = entry.path[entry.path.len() - 1];
+        let command = clap::Command::new(name).about(entry.about).hide(entry.hidden);
+        normal((entry.define)(command)).long_about(entry.description)
+    };
+    let singles = TABLE.iter().filter(|entry| entry.path.len() == 1).map(leaf);
+    let groups = GROUPS.iter().map(|(group, about)| {
+        let members = TABLE.iter().filter(|entry| entry.path.len() > 1 && entry.path[0] == *group);
+        normal(clap::Command::new(*group)).about(*about).subcommands(members.map(leaf))
+    });
+    normal(globals).subcommands(singles.chain(groups))
+}
+
+/// Gives every flag of `command` rkt's manners: no short names, the last of two wins, `--switch=false` works.
+fn normal(command: clap::Command) -> clap::Command {
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .mut_args(|argument| match argument.get_action() {
+            ArgAction::SetTrue => argument
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_value("false")
+                .default_missing_value("true")
+                .value_parser(values::boolean),
+            ArgAction::SetFalse => argument
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_value("true")
+                .default_missing_value("true")
+                .value_parser(values::boolean),
+            _ => argument,
+        })
+}
+
+/// A mistake that clap found, in rkt's words.
+fn explain(error: &clap::Error) -> UsageError {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let flag = text(ContextKind::InvalidArg);
+    let flag = flag.split([' ', '=', '[']).next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    UsageError(match error.kind() {
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let cause = std::error::Error::source(error).map(|source| format!(": {source}"));
+            format!("invalid argument {value:?} for {flag}{}", cause.unwrap_or_default())
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("missing argument: {}", text(ContextKind::InvalidArg))
+        }
+        ErrorKind::UnknownArgument => format!("unexpected argument {:?}", text(ContextKind::InvalidArg)),
+        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    })
 }

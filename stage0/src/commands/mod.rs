@@ -2,13 +2,176 @@
 //! `run(&Context, &XArgs) -> anyhow::Result<ExitCode>`.
 //!
 //! An error that `run` returns is printed as `<command>: <outermost>: <innermost>` and ends in exit code 254.
+//! A `bool` in `XArgs` is a flag in Go's manner (`--flag`, `--flag=false`) without further attributes.
 
 pub(crate) mod cat_manifest;
+mod completion;
+mod config;
 pub(crate) mod enter;
+mod fetch;
 pub(crate) mod gc;
+mod help;
 pub(crate) mod list;
+mod prepare;
 pub(crate) mod rm;
+mod run;
+mod run_prepared;
 pub(crate) mod status;
 pub(crate) mod stop;
+mod version;
 
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use crate::apps::flags::PerApp;
+use crate::cli::Style;
 pub(crate) use crate::context::Context;
+
+/// One command, as the command line knows it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The words that name it.
+    pub(crate) path: &'static [&'static str],
+    /// One line for the list of commands.
+    pub(crate) about: &'static str,
+    /// What follows the name in the usage line.
+    pub(crate) usage: &'static str,
+    /// Further help, line by line.
+    pub(crate) description: &'static str,
+    /// Left out of the list of commands.
+    pub(crate) hidden: bool,
+    /// Where its flags may stand.
+    pub(crate) style: Style,
+    /// Adds its flags and arguments to a definition.
+    pub(crate) define: fn(clap::Command) -> clap::Command,
+    /// Runs it.
+    pub(crate) run: fn(&Context, &ArgMatches) -> Result<ExitCode>,
+}
+
+/// Commands that have subcommands.
+pub(crate) const GROUPS: [(&str, &str); 1] = [("image", "Operate on image(s) in the local store")];
+
+const fn entry<A: Args + FromArgMatches>(
+    path: &'static [&'static str],
+    about: &'static str,
+    usage: &'static str,
+    run: fn(&Context, &ArgMatches) -> Result<ExitCode>,
+) -> Entry {
+    Entry {
+        path,
+        about,
+        usage,
+        description: "",
+        hidden: false,
+        style: Style::Anywhere,
+        define: A::augment_args,
+        run,
+    }
+}
+
+macro_rules! entry {
+    ($path:expr, $about:expr, $usage:expr, $module:ident :: $args:ident $(, $field:ident: $value:expr)*) => {
+        Entry {
+            $($field: $value,)*
+            ..entry::<$module::$args>($path, $about, $usage, |context, matches| {
+                $module::run(context, &$module::$args::from_arg_matches(matches)?)
+            })
+        }
+    };
+}
+
+/// Every command, in the order of the help text.
+pub(crate) static TABLE: [Entry; 16] = [
+    entry!(
+        &["cat-manifest"],
+        "Inspect and print the pod manifest",
+        "[--pretty-print] UUID...",
+        cat_manifest::CatManifestArgs,
+        description: "UUID should be the UUID of a pod, or a prefix that only one pod has."
+    ),
+    entry!(
+        &["completion"],
+        "Output shell completion code for the specified shell",
+        "SHELL",
+        completion::CompletionArgs,
+        description: "Prints code that completes rkt's commands and flags. SHELL is bash.\n\nTo use it at once: source <(rkt completion bash)"
+    ),
+    entry!(
+        &["config"],
+        "Print configuration for each stage in JSON format",
+        "",
+        config::ConfigArgs,
+        description: "The output has the documents that, as files, give the configuration in force. It shows secrets."
+    ),
+    entry!(
+        &["enter"],
+        "Enter the namespaces of an app within a rkt pod",
+        "[--app=APPNAME] UUID [CMD [ARGS ...]]",
+        enter::EnterArgs,
+        style: Style::Leading,
+        description: "By default the CMD that is run is /bin/bash."
+    ),
+    entry!(
+        &["fetch"],
+        "Fetch image(s) and store them in the local store",
+        "IMAGE...",
+        fetch::FetchArgs,
+        style: Style::Images(PerApp::Signature),
+        description: "Prints the ID of each image. An image is a file (it ends in .aci, or has a / in its name), the ID or the\nname of a stored image."
+    ),
+    entry!(
+        &["gc"],
+        "Garbage collect rkt pods no longer in use",
+        "[--grace-period=duration] [--expire-prepared=duration]",
+        gc::GcArgs
+    ),
+    entry!(&["help"], "Help about any command", "[command]", help::HelpArgs),
+    entry!(
+        &["image", "fetch"],
+        "Fetch image(s) and store them in the local store",
+        "IMAGE...",
+        fetch::FetchArgs,
+        style: Style::Images(PerApp::Signature),
+        hidden: true
+    ),
+    entry!(&["list"], "List pods", "", list::ListArgs),
+    entry!(
+        &["prepare"],
+        "Prepare to run image(s) in a pod in rkt",
+        "[--volume=name,kind=host,source=/abs,...] [--mount volume=VOL,target=PATH] IMAGE [-- image-args...[---]]...",
+        prepare::PrepareArgs,
+        style: Style::Images(PerApp::All),
+        description: "Prints the UUID of the prepared pod: rkt run-prepared UUID starts it."
+    ),
+    entry!(
+        &["rm"],
+        "Remove all files and resources associated with an exited pod",
+        "UUID... | --uuid-file=FILE",
+        rm::RmArgs
+    ),
+    entry!(
+        &["run"],
+        "Run image(s) in a pod in rkt",
+        "[--volume=name,kind=host,source=/abs,...] [--mount volume=VOL,target=PATH] IMAGE [-- image-args...[---]]...",
+        run::RunArgs,
+        style: Style::Images(PerApp::All),
+        description: "Flags of one app (--exec, --name, --user, ...) follow its image. Arguments of its program stand between --\nand ---:\n\n\trkt run IMAGE1 --exec=/bin/a -- -v --- IMAGE2 --name=b"
+    ),
+    entry!(
+        &["run-prepared"],
+        "Run a prepared application pod in rkt",
+        "UUID",
+        run_prepared::RunPreparedArgs,
+        description: "UUID must have been acquired via rkt prepare."
+    ),
+    entry!(
+        &["status"],
+        "Check the status of a rkt pod",
+        "[--wait=bool|timeout] [--wait-ready=bool|timeout] UUID | --uuid-file=FILE",
+        status::StatusArgs
+    ),
+    entry!(&["stop"], "Stop a pod", "[--force] UUID... | --uuid-file=FILE", stop::StopArgs),
+    entry!(&["version"], "Print the version and exit", "", version::VersionArgs),
+];

@@ -1,0 +1,3 @@
+//! What the command line says about the apps of a pod.
+
+pub(crate) mod flags;

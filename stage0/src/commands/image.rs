@@ -1,0 +1,7 @@
+//! `rkt image`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::Context;
