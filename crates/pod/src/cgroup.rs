@@ -125,3 +125,53 @@ fn remove_one(parent: BorrowedFd<'_>, name: impl rustix::path::Arg, path: &str, 
         Err(error) => failed.note(format!("remove cgroup {path}"), error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn populated_is_a_whole_line() {
+        for (events, populated) in [
+            ("populated 1\nfrozen 0\n", true),
+            ("populated 0\nfrozen 1\n", false),
+            ("frozen 0\npopulated 1", true),
+            ("unpopulated 1\n", false),
+            ("", false),
+        ] {
+            assert_eq!(parse_populated(events.as_bytes()), populated, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn shared_groups_say_nothing() {
+        let uuid: PodUuid = "5bd4ed2c-7b84-4de3-b4b1-7f0d8a5d4c11".parse().unwrap();
+        for (group, own) in [
+            ("system.slice/web.service/pod-5bd4ed2c-7b84-4de3-b4b1-7f0d8a5d4c11", true),
+            (
+                r"machine.slice/machine-rkt\x2d5bd4ed2c\x2d7b84\x2d4de3\x2db4b1\x2d7f0d8a5d4c11.scope/payload",
+                true,
+            ),
+            ("system.slice/web.service", false),
+            ("system.slice/web.service/pod-5bd4ed2c", false),
+        ] {
+            assert_eq!(names_pod(group, uuid), own, "{group}");
+        }
+    }
+
+    // A directory stands in for cgroupfs, whose files cannot be deleted and go with their directory.
+    #[test]
+    fn asks_and_removes() {
+        let root = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy::at(root.path());
+        assert!(!hierarchy.is_populated("a/pod"));
+        hierarchy.remove("a/pod").unwrap();
+        let group = root.path().join("a/pod");
+        std::fs::create_dir_all(&group).unwrap();
+        assert!(!hierarchy.is_populated("a/pod"));
+        std::fs::write(group.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert!(hierarchy.is_populated("a/pod"));
+        assert!(hierarchy.remove("a/pod").is_err());
+        assert!(!hierarchy.is_populated("a/pod/../../b"), "no such group");
+    }
+}

@@ -51,7 +51,7 @@ impl Current {
     pub fn keep_lock_on_file(&mut self) -> Result<OwnedFd> {
         self.lock()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, RUN_LOCK, flags, Mode::from_raw_mode(0o600))
+        let file = rustix::fs::openat(&self.dir, RUN_LOCK, flags, Mode::from_raw_mode(0o640))
             .map_err(|error| Error::io("create", RUN_LOCK, error))?;
         match lock::take(&file) {
             Ok(true) => {}

@@ -112,6 +112,10 @@ impl Teardown {
         }
     }
 
+    pub(crate) fn append(&mut self, other: Self) {
+        self.failures.extend(other.failures);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.failures.is_empty()
     }

@@ -360,3 +360,6 @@ fn make_directory(at: impl AsFd, path: &Path) -> rustix::io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
