@@ -12,6 +12,8 @@
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
 //! | [`seccomp`] | `seccomp` |
+//! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
+//! | [`terminal`] | `ioctl` `TIOCSCTTY` |
 //!
 //! Errors are [`rustix::io::Errno`]: the caller knows what it wanted and says so.
 
@@ -23,6 +25,8 @@ pub mod namespace;
 pub mod path;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
+pub mod terminal;
 
 /// The result of one system call.
 pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
