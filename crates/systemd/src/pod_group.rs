@@ -1,0 +1,95 @@
+//! A control group for a pod, wherever rkt was started.
+//!
+//! ```text
+//! started by web.service       system.slice/web.service/pod-UUID       we stay in the unit, delegated or not
+//! started from a session       machine.slice/machine-rkt\x2dUUID.scope asked of systemd, delegated
+//! systemd is not process 1     <our own group>/pod-UUID                where the tree lets us
+//! ```
+//! Controllers are enabled below the unit only when it has `Delegate=yes`: in a unit that does not, systemd starts
+//! `ExecStop=` and the like in the unit's own group, which cgroup2 refuses for a group that has given its controllers away.
+
+use rustix::io::Errno;
+
+use crate::cgroup::{Group, Hierarchy};
+use crate::scope::{self, Property};
+use crate::{Error, Result, unit};
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The pod's UUID.
+    pub uuid: &'a str,
+    /// Where a scope is put; `machine.slice` when there is none.
+    pub slice: Option<&'a str>,
+    /// Limits of a scope.
+    pub properties: &'a [Property],
+}
+
+/// Who owns the pod's group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The service that started us.
+    Service(String),
+    /// A scope made for the pod.
+    Scope(String),
+    /// Nobody: systemd is not process 1.
+    Nobody,
+}
+
+/// A pod's group. This process stands in it.
+#[derive(Debug)]
+pub struct PodGroup {
+    /// The group.
+    pub group: Group,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether groups of apps below can have limits, or the reason why not.
+    pub limits: Result<(), String>,
+}
+
+/// Makes the group for a pod and moves this process in.
+///
+/// # Errors
+/// [`Error::NoUnifiedCgroups`]; when the group cannot be made; those of [`scope::start`].
+pub fn join(request: &Request<'_>) -> Result<PodGroup> {
+    let standing = unit::own()?;
+    let hierarchy = Hierarchy::open()?;
+    let name = format!("pod-{}", request.uuid);
+    if !crate::booted() {
+        let group = hierarchy.group(&standing.group)?.create(&name)?;
+        group.enter()?;
+        let limits =
+            Err("systemd is not process 1 of this host, so nobody has handed us controllers".to_owned());
+        return Ok(PodGroup { group, owner: Owner::Nobody, limits });
+    }
+    if let Some(service) = standing.service {
+        let unit = hierarchy.group(&service.group)?;
+        let group = unit.create(&name)?;
+        group.enter()?;
+        let limits = delegate(&unit, &service.name);
+        return Ok(PodGroup { group, owner: Owner::Service(service.name), limits });
+    }
+    let scope = unit::pod_scope(request.uuid);
+    scope::start(&scope::Scope {
+        name: &scope,
+        description: &format!("rkt pod {}", request.uuid),
+        slice: request.slice.unwrap_or("machine.slice"),
+        properties: request.properties,
+    })?;
+    let group = hierarchy.group(&unit::own()?.group)?;
+    Ok(PodGroup { group, owner: Owner::Scope(scope), limits: Ok(()) })
+}
+
+/// Hands the unit's controllers down to the pod, if the unit's are ours to hand.
+fn delegate(unit: &Group, name: &str) -> Result<(), String> {
+    if !unit.is_delegated() {
+        return Err(format!("{name} has no Delegate=yes"));
+    }
+    match unit.enable_controllers() {
+        Ok(_) => Ok(()),
+        Err(Error::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::BUSY) => Err(format!(
+            "other processes of {name} stand in its own control group; set DelegateSubgroup= or start rkt with exec"
+        )),
+        Err(error) => Err(format!("controllers of {name} cannot be enabled: {error}")),
+    }
+}
