@@ -1,3 +1,50 @@
-//! Build, install, test, demo and benchmark tasks.
+//! Build, install, test, demo and benchmark tasks: `cargo xtask TASK`. One file a task.
 
-fn main() {}
+mod bench;
+mod build;
+mod demo;
+mod install;
+mod packages;
+mod shell;
+mod stage1;
+mod test;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Build, install, test, demo and benchmark tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build the product and lay it out below a directory, as a package would
+    Install {
+        /// The directory that stands for `/`
+        #[arg(long)]
+        destdir: PathBuf,
+        /// How to build
+        #[arg(long, value_enum, default_value_t)]
+        profile: build::Profile,
+    },
+    /// Build everything, start a real server as a pod under systemd, ask it something, show it and stop it
+    Demo(demo::Options),
+    /// Check and test everything; or only the named stages
+    Test(test::Options),
+    /// Time `rkt run` against its peers
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().task {
+        Task::Install { destdir, profile } => install::install(&destdir, profile),
+        Task::Demo(options) => demo::demo(&options),
+        Task::Test(options) => test::test(&options),
+        Task::Bench(options) => bench::bench(&options),
+    }
+}

@@ -95,7 +95,6 @@ impl Host {
     }
 
     /// A command to run in this host, with a small fixed environment, as a login session would run it.
-    #[must_use]
     pub fn exec(&self, program: &str) -> Exec<'_> {
         Exec::new(self, program)
     }

@@ -1,0 +1,117 @@
+//! Whole-process time of running `/bin/true` in a container from a root that is already there.
+//!
+//! All rows run one after the other within each round, in one delegated unit of one namespace host, on the same root on a real file
+//! system, with the host's network. A row of its own shows what a scope costs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::host::{Data, Host};
+use tests::images;
+
+use super::report::{Promise, Samples, report};
+use crate::build::Profile;
+use crate::install;
+use crate::shell::target;
+
+const PROMISES: &[Promise] = &[
+    Promise { row: "rkt fly", peer: "crun", limit: 0.8 },
+    Promise { row: "rkt nspawn", peer: "systemd-nspawn, no seccomp", limit: 1.5 },
+    Promise { row: "rkt nspawn", peer: "runc", limit: 1.0 },
+];
+
+/// Rows and their commands, in the host. `$n` is a number that no other call has.
+const ROWS: &[(&str, &str)] = &[
+    ("rkt fly", "$rkt run --stage1-from-dir=stage1-fly.aci --net=host example.com/busybox"),
+    ("rkt nspawn", "$rkt run --stage1-from-dir=stage1-nspawn.aci --net=host example.com/busybox"),
+    ("crun", "crun --cgroup-manager=cgroupfs run --bundle $top/bundle crun-$n"),
+    ("runc", "runc run --bundle $top/bundle runc-$n"),
+    (
+        "systemd-nspawn",
+        "systemd-nspawn --quiet --keep-unit --machine=n$n --directory=$top/bundle/rootfs /bin/true",
+    ),
+    (
+        "systemd-nspawn, no seccomp",
+        "env SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --keep-unit --machine=s$n --directory=$top/bundle/rootfs /bin/true",
+    ),
+    ("systemd-run --scope", "systemd-run --quiet --scope $top/bundle/rootfs/bin/true"),
+    ("true", "$top/bundle/rootfs/bin/true"),
+];
+
+/// The data directory is the one place of the host that is on a real file system.
+const TOP: &str = "/var/lib/rkt";
+
+pub(super) fn run(rounds: u32) -> Result<()> {
+    let product = target().join("bench/product");
+    println!("Building rkt …");
+    install::install(&product, Profile::Release)?;
+    let host = Host::boot(Some(&product), Data::Disk)?;
+    prepare(&host)?;
+
+    println!("Timing {} rows, {rounds} rounds …\n", ROWS.len());
+    host.write("/run/bench.sh", driver(rounds));
+    let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes", "--unit=bench"];
+    let output = host
+        .exec("systemd-run")
+        .args(unit)
+        .args(["bash", "/run/bench.sh"])
+        .limit(Duration::from_secs(1800))
+        .output();
+    ensure!(output.code == 0, "The benchmark failed: {output}");
+
+    let mut samples = Samples::new();
+    for line in output.stdout.lines() {
+        let (time, row) = line.split_once(' ').with_context(|| format!("Not a time: {line:?}"))?;
+        samples
+            .entry(row.to_owned())
+            .or_default()
+            .push(time.parse().with_context(|| format!("Not a time: {line:?}"))?);
+    }
+    report(&samples, PROMISES, &target().join("bench/run.json"))
+}
+
+/// The same small root for all: in rkt's store, and in a bundle for the others.
+fn prepare(host: &Host) -> Result<()> {
+    images::install(host);
+    let bundle = format!("{TOP}/bundle");
+    host.sh(&format!("mkdir {bundle}; cd {bundle}; crun spec; tar -xf {} rootfs", images::BUSYBOX_FILE))
+        .success();
+    // What an OCI runtime mounts there, and what systemd-nspawn expects of a root.
+    host.sh(&format!("cd {bundle}/rootfs; mkdir -p proc sys dev run usr; touch etc/os-release")).success();
+    let file = format!("{bundle}/config.json");
+    let mut config: Value = serde_json::from_str(&host.read(&file)).context("crun spec wrote no JSON")?;
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/true"]);
+    config["root"]["readonly"] = json!(false);
+    if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| namespace["type"] != "network");
+    }
+    host.write(&file, config.to_string());
+    Ok(())
+}
+
+/// The script that times: microseconds, a space, the row.
+fn driver(rounds: u32) -> String {
+    let mut script = format!(
+        "set -u\n\
+         top={TOP} n=0 rkt='rkt --insecure-options=image'\n\
+         # Out of the way of whoever enables controllers for the unit's cgroup.\n\
+         group=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)\n\
+         mkdir $group/driver && echo $$ >$group/driver/cgroup.procs || exit\n\
+         time_it() {{\n\
+             local row=$1 start end; shift\n\
+             start=${{EPOCHREALTIME/./}}\n\
+             \"$@\" </dev/null >/tmp/bench.log 2>&1 || {{ echo \"$*: exit status $?\" >&2; cat /tmp/bench.log >&2; exit 1; }}\n\
+             end=${{EPOCHREALTIME/./}}\n\
+             [ $warm = 1 ] || echo $((end - start)) \"$row\"\n\
+         }}\n\
+         for round in $(seq 0 {rounds}); do\n\
+         warm=$((round == 0))\n"
+    );
+    for (row, command) in ROWS {
+        script.push_str(&format!("n=$((n + 1)); time_it {row:?} {command}\n"));
+    }
+    script.push_str("$rkt gc --grace-period=0s >/dev/null 2>&1\ndone\n");
+    script
+}
