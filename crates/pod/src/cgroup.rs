@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -9,9 +10,12 @@ use sys::path::open_beneath;
 
 use crate::{PodUuid, Teardown};
 
-/// Where cgroup2 is mounted.
+/// Where cgroup2 is mounted, opened on first use.
 #[derive(Debug)]
-pub(crate) struct Hierarchy(PathBuf);
+pub(crate) struct Hierarchy {
+    path: PathBuf,
+    root: OnceLock<rustix::io::Result<OwnedFd>>,
+}
 
 /// Whether `group` is named after the pod, with the dashes of its name as they are or escaped as in the name
 /// of a unit.
@@ -22,24 +26,21 @@ pub(crate) fn names_pod(group: &str, uuid: PodUuid) -> bool {
 impl Hierarchy {
     /// That of the host: the usual place, or the one beside the version 1 hierarchies.
     pub(crate) fn host() -> Self {
-        Self(PathBuf::from("/sys/fs/cgroup"))
+        Self { path: PathBuf::from("/sys/fs/cgroup"), root: OnceLock::new() }
     }
 
     #[cfg(test)]
     pub(crate) fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), root: OnceLock::new() }
     }
 
     fn open(&self, group: &str) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let root = sys::path::open_directory(&self.0)?;
-        match open_beneath(root.as_fd(), Path::new(group), flags, Mode::empty()) {
-            Err(Errno::NOENT) => {
-                let root = sys::path::open_directory(&self.0.join("unified"))?;
-                open_beneath(root.as_fd(), Path::new(group), flags, Mode::empty())
-            }
-            opened => opened,
-        }
+        let root = self.root.get_or_init(|| {
+            sys::path::open_directory(&self.path.join("unified"))
+                .or_else(|_| sys::path::open_directory(&self.path))
+        });
+        let root = root.as_ref().map_err(|error| *error)?;
+        open_beneath(root.as_fd(), Path::new(group), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
     /// Whether a process is in `group` or below it. A group that cannot be asked counts as populated: a pod is

@@ -27,8 +27,11 @@ impl Current {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(".", flags, Mode::empty())
             .map_err(|error| Error::io("open", "the working directory", error))?;
-        let number = std::env::var(LOCK_FD_VARIABLE).ok();
-        let lock = number.map(|number| take_lock(&number, &dir)).transpose()?;
+        Self::new(dir, std::env::var(LOCK_FD_VARIABLE).ok().as_deref())
+    }
+
+    fn new(dir: OwnedFd, lock: Option<&str>) -> Result<Self> {
+        let lock = lock.map(|number| take_lock(number, &dir)).transpose()?;
         Ok(Self { dir: PodDir::from(dir), lock })
     }
 
@@ -107,4 +110,69 @@ fn take_lock(number: &str, dir: &OwnedFd) -> Result<OwnedFd> {
         return Err(bad("is not the pod directory that this program was started in"));
     }
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::IntoRawFd;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn the_lock_must_be_of_this_pod() {
+        let pod = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        assert!(!Current::new(open(pod.path()), None).unwrap().has_lock());
+        let foreign = open(other.path()).into_raw_fd().to_string();
+        for (number, why) in [
+            ("x", "is no number"),
+            ("", "is no number"),
+            ("1", "is not open"),
+            ("99999", "is not open"),
+            (foreign.as_str(), "is not the pod directory"),
+        ] {
+            let error = Current::new(open(pod.path()), Some(number)).unwrap_err().to_string();
+            assert!(error.starts_with("RKT_LOCK_FD: ") && error.contains(why), "{number:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_lock_moves_to_the_file_without_a_gap() {
+        let pod = tempfile::tempdir().unwrap();
+        let locked = open(pod.path());
+        assert!(lock::take(&locked).unwrap());
+        let number = locked.into_raw_fd().to_string();
+        let mut current = Current::new(open(pod.path()), Some(&number)).unwrap();
+        let observer = open(pod.path());
+        assert!(lock::is_taken(&observer).unwrap());
+        let file = current.keep_lock_on_file().unwrap();
+        assert!(!lock::is_taken(&observer).unwrap());
+        let observer = open(&pod.path().join(RUN_LOCK));
+        assert!(lock::is_taken(&observer).unwrap());
+        assert!(!rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        assert!(current.keep_lock().is_err() && current.keep_lock_on_file().is_err());
+        drop(file);
+        assert!(!lock::is_taken(&observer).unwrap());
+    }
+
+    #[test]
+    fn records_the_start() {
+        let pod = tempfile::tempdir().unwrap();
+        let current = Current::new(open(pod.path()), None).unwrap();
+        assert_eq!(current.dir.pid_file().unwrap(), None);
+        assert_eq!(current.dir.started().unwrap(), None);
+        current.write_flavor("fly").unwrap();
+        current.write_pid(Pid::from_raw(4711).unwrap(), Some("/a.slice/pod-x")).unwrap();
+        assert_eq!(current.dir.subcgroup().unwrap().as_deref(), Some("a.slice/pod-x"));
+        assert_eq!(current.dir.flavor().unwrap().as_deref(), Some("fly"));
+        assert!(current.dir.started().unwrap().is_some());
+        let pid = crate::PidFile::Itself(Pid::from_raw(4711).unwrap());
+        assert_eq!(current.dir.pid_file().unwrap(), Some(pid));
+        current.write_status("web", 3).unwrap();
+        assert_eq!(current.dir.exit_status("web").unwrap().map(|exit| exit.code), Some(3));
+        assert!(current.write_status("../web", 3).is_err());
+    }
 }

@@ -22,16 +22,16 @@ pub enum Error {
     #[error("UUID cannot be empty")]
     EmptyUuid,
     /// Not the whole name of a pod.
-    #[error("{0:?} is not a UUID")]
+    #[error("{0:?} is not the UUID of a pod")]
     BadUuid(String),
     /// Somebody else holds the lock.
-    #[error("pod {0:?} is in use by another process")]
+    #[error("Pod {0} is in use by another process")]
     Busy(PodUuid),
     /// Somebody else moved or removed the pod first.
-    #[error("pod {0:?} is gone: another process started or removed it")]
+    #[error("Pod {0} is gone: another process started or removed it")]
     Gone(PodUuid),
     /// The state of the pod does not allow this.
-    #[error("pod {uuid:?} is {state}")]
+    #[error("Pod {uuid} is {state}")]
     WrongState {
         /// The pod.
         uuid: PodUuid,
@@ -41,8 +41,11 @@ pub enum Error {
     /// A name that cannot be a file name in a pod directory.
     #[error("{0:?} cannot be the name of an app or tree")]
     BadName(String),
+    /// The pod has no such file.
+    #[error("The pod has no file {0:?}")]
+    Missing(String),
     /// A file of the pod directory has a content that makes no sense.
-    #[error("file {file:?} of the pod is damaged: {why}")]
+    #[error("File {file:?} of the pod is damaged: {why}")]
     Damaged {
         /// Its path in the pod directory.
         file: String,
@@ -50,7 +53,7 @@ pub enum Error {
         why: String,
     },
     /// The process that stands for the pod has several children, so none of them is its process 1.
-    #[error("process {parent} has {count} children: cannot tell which one is the pod's process 1")]
+    #[error("Process {parent} has {count} children: cannot tell which one is the pod's process 1")]
     ManyChildren {
         /// The process recorded in `ppid`.
         parent: i32,
@@ -61,7 +64,7 @@ pub enum Error {
     #[error("RKT_LOCK_FD: {0}")]
     NoLock(String),
     /// The system refused something.
-    #[error("cannot {action} {what}")]
+    #[error("Cannot {action} {what}")]
     Io {
         /// What was tried: a verb.
         action: &'static str,

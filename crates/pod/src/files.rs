@@ -369,7 +369,7 @@ impl PodDir {
     pub fn pid_file(&self) -> Result<Option<PidFile>> {
         for (path, kind) in [("pid", PidFile::Itself as fn(Pid) -> PidFile), ("ppid", PidFile::Parent)] {
             if let Some(word) = self.read_word(path)? {
-                let pid = word.parse().ok().and_then(Pid::from_raw);
+                let pid = crate::process::parse_pid(&word);
                 let damaged = || Error::Damaged { file: path.to_owned(), why: format!("{word:?} is no pid") };
                 return pid.ok_or_else(damaged).map(|pid| Some(kind(pid)));
             }
@@ -424,6 +424,18 @@ impl PodDir {
         Ok(Some(AppExit { code: word.parse().unwrap_or(1), finished }))
     }
 
+    /// When an app of a mutable pod was created, if it was.
+    pub fn app_created(&self, app: &str) -> Result<Option<SystemTime>> {
+        let root = self.stage1_root_from_outside()?;
+        self.modified_beneath(&format!("{root}/rkt/status/{}-created", component(app)?))
+    }
+
+    /// When an app of a mutable pod was started, if it was.
+    pub fn app_started(&self, app: &str) -> Result<Option<SystemTime>> {
+        let root = self.stage1_root_from_outside()?;
+        self.modified_beneath(&format!("{root}/rkt/status/{}-started", component(app)?))
+    }
+
     /// Whether the stage1 says that it takes orders for apps: its `rkt/supervisor-status` points to `ready`.
     pub fn is_ready(&self) -> Result<bool> {
         let path = format!("{}/rkt", self.stage1_root_from_outside()?);
@@ -468,3 +480,6 @@ impl PodDir {
         Ok(time(stat.st_ctime, stat.st_ctime_nsec))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,9 +128,13 @@ mod tests {
 
     #[test]
     fn unescapes_octal_only() {
-        for (field, path) in
-            [("a\\040b", "a b"), ("a\\134040", "a\\040"), ("a\\", "a\\"), ("a\\9zz", "a\\9zz"), ("\\777", "\\777")]
-        {
+        for (field, path) in [
+            ("a\\040b", "a b"),
+            ("a\\134040", "a\\040"),
+            ("a\\", "a\\"),
+            ("a\\9zz", "a\\9zz"),
+            ("\\777", "\\777"),
+        ] {
             assert_eq!(unescape(field.as_bytes()), Path::new(path), "{field}");
         }
     }

@@ -317,6 +317,8 @@ impl Pods {
             Some(group) => self.cgroups.remove(group),
             None => Ok(()),
         })?;
+        // Kept until here: nobody else begins with what is being deleted.
+        drop(held);
         Ok(())
     }
 

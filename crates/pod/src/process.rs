@@ -41,7 +41,7 @@ impl PodDir {
 fn children(parent: Pid) -> Vec<Pid> {
     let parent = parent.as_raw_nonzero();
     match std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
-        Ok(list) => list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect(),
+        Ok(list) => list.split_whitespace().filter_map(parse_pid).collect(),
         // A kernel without CONFIG_PROC_CHILDREN, or no such process.
         Err(_) if std::path::Path::new(&format!("/proc/{parent}")).exists() => scan(parent.get()),
         Err(_) => Vec::new(),
@@ -50,13 +50,17 @@ fn children(parent: Pid) -> Vec<Pid> {
 
 fn scan(parent: i32) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids = processes.flatten().filter_map(|entry| parse_pid(entry.file_name().to_str()?));
     pids.filter(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| parent_of(&stat) == Some(parent))
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        stat.is_ok_and(|stat| parent_of(&stat) == Some(parent))
     })
-    .filter_map(Pid::from_raw)
     .collect()
+}
+
+/// A pid in decimal digits. (`Pid::from_raw` accepts no negative number.)
+pub(crate) fn parse_pid(text: &str) -> Option<Pid> {
+    Pid::from_raw(text.parse().ok().filter(|number: &i32| *number > 0)?)
 }
 
 /// The parent's pid in `/proc/PID/stat`. The name of the program, second and in parentheses, may have blanks

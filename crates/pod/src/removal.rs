@@ -271,7 +271,7 @@ mod tests {
         let fixture = Fixture::new();
         std::fs::create_dir_all(fixture.pod().join(".deep-0/left")).unwrap();
         let mut at = sys::path::open_directory(&fixture.pod().join("stage1/rootfs")).unwrap();
-        for level in 0..3000 {
+        for level in 0..1500 {
             rustix::fs::mkdirat(&at, "d", Mode::from_raw_mode(0o700)).unwrap();
             if level % 100 == 0 {
                 rustix::fs::mkdirat(&at, "e", Mode::from_raw_mode(0o700)).unwrap();

@@ -157,7 +157,7 @@ fn straight_to_run_and_given_up() {
 #[test]
 fn one_of_many_starts_a_prepared_pod() {
     let fixture = Fixture::new();
-    for _ in 0..20 {
+    for _ in 0..8 {
         let uuid = fixture.pods.finish_preparing(fixture.pods.create().unwrap()).unwrap().uuid;
         let start = || {
             let mut held = fixture.pods.hold(fixture.pods.get(uuid)?.ok_or(Error::Gone(uuid))?)?;
@@ -241,7 +241,8 @@ fn finds_by_prefix() {
         (C, Err("no matches found for \"cccccccc-0000-4000-8000-000000000003\"")),
         ("", Err("UUID cannot be empty")),
     ] {
-        let got = fixture.pods.find(prefix).map(|pod| pod.uuid.to_string()).map_err(|error| error.to_string());
+        let got =
+            fixture.pods.find(prefix).map(|pod| pod.uuid.to_string()).map_err(|error| error.to_string());
         assert_eq!(got, found.map(str::to_owned).map_err(str::to_owned), "{prefix:?}");
     }
 }
@@ -255,8 +256,13 @@ fn walks_sorted_and_once() {
     fixture.put(Place::Embryo, "dddddddd-0000-4000-8000-000000000004");
     // As seen when a pod moves between the reading of two directories.
     fixture.put(Place::Run, A);
-    let walked: Vec<_> =
-        fixture.pods.walk(&Place::LISTED).unwrap().into_iter().map(|(uuid, place)| (uuid.to_string(), place)).collect();
+    let walked: Vec<_> = fixture
+        .pods
+        .walk(&Place::LISTED)
+        .unwrap()
+        .into_iter()
+        .map(|(uuid, place)| (uuid.to_string(), place))
+        .collect();
     assert_eq!(
         walked,
         [(A.to_owned(), Place::Prepare), (B.to_owned(), Place::ExitedGarbage), (C.to_owned(), Place::Run)]
