@@ -50,9 +50,9 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
-    /// The process that spoke to systemd ended without saying how it went.
-    #[error("the process that asked systemd for {unit:?} ended unexpectedly")]
-    Lost {
+    /// The job is done, and yet this process stands elsewhere.
+    #[error("systemd says that it started {unit:?}, but did not move this process there")]
+    Elsewhere {
         /// The unit that was wanted.
         unit: String,
     },

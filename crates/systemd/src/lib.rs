@@ -11,11 +11,12 @@
 //! | [`notify`] | `NOTIFY_SOCKET`: sd_notify(3) |
 //! | [`listen`] | `LISTEN_FDS`: sd_listen_fds(3) |
 //!
-//! D-Bus is spoken in a forked child only ([`scope::start`]): the library for it starts threads, and a process with
-//! threads cannot change its mount namespace any more. A program that a service started speaks none at all.
+//! Nothing here starts a thread: a process with threads cannot change its mount namespace. A program that a service started
+//! speaks no D-Bus at all.
 
 #![forbid(unsafe_code)]
 
+mod bus;
 pub mod cgroup;
 mod error;
 pub mod journal;

@@ -77,6 +77,10 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
         properties: request.properties,
     })?;
     let group = hierarchy.group(&unit::own()?.group)?;
+    // A job is done when systemd says so, but what counts is where we stand.
+    if group.path().rsplit('/').next() != Some(scope.as_str()) {
+        return Err(Error::Elsewhere { unit: scope });
+    }
     Ok(PodGroup { group, owner: Owner::Scope(scope), limits: Ok(()) })
 }
 
