@@ -1,27 +1,41 @@
-//! App Container types and parsers: names, image and pod manifests, isolators.
+//! App Container types and parsers: names, image and pod manifests, isolators, and the value syntaxes of the
+//! command line.
 //!
-//! Types and parsers only; nothing here touches a file or a socket. Everything in a manifest is hostile until
-//! [`ImageManifest::parse`] or [`PodManifest::parse`] has passed it. The source of the rules is the App Container
-//! specification, version 0.8.11.
+//! Everything here follows the App Container specification 0.8.11 as rkt read it. The crate does no I/O:
+//! parsers take bytes or text and return typed values, and an invalid value cannot exist past them.
+//!
+//! * [`ImageManifest::parse`] and [`PodManifest::parse`] read the two JSON documents of the specification. They
+//!   refuse repeated keys, ignore unknown fields, treat `null` as absent (as Go's decoder did) and report the field
+//!   and the rule in a [`ManifestError`].
+//! * Serialising writes the fields in the order of the specification's schema and leaves out empty optional ones, so
+//!   `serde_json::to_vec` is the canonical form.
 
 mod app;
 mod capability;
-mod image_id;
-mod image_manifest;
+mod error;
+mod id;
+mod image;
 mod isolator;
-mod manifest;
+mod json;
+mod labels;
 mod name;
-mod pod_manifest;
+pub mod os_arch;
+mod pod;
+mod port;
 mod quantity;
+mod semver;
 mod volume;
 
-pub use app::{Annotation, App, EnvironmentVariable, Event, EventHandler, Label, MountPoint, Port};
-pub use capability::{Capability, DEFAULT_CAPABILITIES, UnknownCapability};
-pub use image_id::{ImageId, ImageIdError};
-pub use image_manifest::{Dependency, ImageManifest};
-pub use isolator::{Isolator, ResourceLimit, SeccompSet, SelinuxContext};
-pub use manifest::{AC_VERSION, IMAGE_KIND, MANIFEST_BYTES_MAX, ManifestError, POD_KIND};
-pub use name::{AcIdentifier, AcName, NameError};
-pub use pod_manifest::{ExposedPort, Mount, PodManifest, RuntimeApp, RuntimeImage};
+pub use app::{App, Environment, EnvironmentVariable, EventHandler, EventHandlerKind, MountPoint};
+pub use capability::{Capability, CapabilitySet, UnknownCapability};
+pub use error::{ManifestError, Rule};
+pub use id::{ImageId, ImageIdError};
+pub use image::{Dependency, ImageManifest};
+pub use isolator::{Isolator, Isolators, ResourceValue, SeLinuxContext, SeccompSet};
+pub use labels::{Annotation, Annotations, Label, Labels};
+pub use name::{AcIdentifier, AcName, NameError, default_app_name};
+pub use pod::{PodManifest, RuntimeApp, RuntimeImage};
+pub use port::{ExposedPort, Port};
 pub use quantity::{Quantity, QuantityError};
-pub use volume::{DEFAULT_MODE, Volume, VolumeError, VolumeKind};
+pub use semver::{SPEC_VERSION, SemVer, SemVerError};
+pub use volume::{Mount, Volume, VolumeKind};
