@@ -34,11 +34,10 @@ impl Aci {
         Aci { manifest, entries: Vec::new(), manifest_last: false }.dir("rootfs", 0o755)
     }
 
-    /// An image whose tree is `rootfs` on this machine, in the order of the names.
-    pub fn of_tree(name: &str, rootfs: &Path) -> Result<Aci> {
-        let mut aci = Aci::new(name);
-        aci.add_tree(rootfs, "rootfs")?;
-        Ok(aci)
+    /// Adds what the directory `from` of this machine holds below `to`, in the order of the names.
+    pub fn tree(mut self, from: &Path, to: &str) -> Result<Aci> {
+        self.add_tree(from, to)?;
+        Ok(self)
     }
 
     /// Sets the app: `exec` as root, with whatever else `more` (an object) says.

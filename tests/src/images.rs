@@ -12,12 +12,15 @@ pub const BUSYBOX_FILE: &str = "/images/busybox.aci";
 /// Its name in the shared store.
 pub const BUSYBOX_NAME: &str = "example.com/busybox";
 
+/// The image with perl, for apps that make system calls of their own, in the shared store.
+pub const PERL_NAME: &str = "example.com/perl";
+
 /// Applets that the images have a name for.
 const APPLETS: &[&str] = &[
     "awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dmesg", "echo", "env", "false", "find",
-    "grep", "hostname", "id", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc", "printenv", "ps",
-    "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "sync", "tail", "test", "touch", "tr",
-    "true", "umount", "uname", "unshare", "wc", "wget",
+    "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc",
+    "printenv", "ps", "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "sync", "tail", "test",
+    "touch", "tr", "true", "umount", "uname", "unshare", "wc", "wget",
 ];
 
 /// An image `name` with a static busybox, a few users, and no app.
@@ -53,9 +56,41 @@ pub fn busybox(name: &str) -> Aci {
     aci
 }
 
-/// Puts the images into a host and stores the busybox one in its shared store.
+/// The busybox image with Debian's perl-base in it, and no app.
+#[must_use]
+pub fn perl(name: &str) -> Aci {
+    let root = root::cached().unwrap_or_else(|error| panic!("{error:?}"));
+    let read =
+        |path: &str| std::fs::read(root.join(path)).unwrap_or_else(|error| panic!("read {path}: {error}"));
+    let libraries = "usr/lib/x86_64-linux-gnu";
+    let mut aci = busybox(name)
+        .dir("rootfs/usr", 0o755)
+        .dir("rootfs/usr/bin", 0o755)
+        .dir("rootfs/usr/lib", 0o755)
+        .dir("rootfs/usr/lib/x86_64-linux-gnu", 0o755)
+        .symlink("rootfs/lib", "usr/lib")
+        .dir("rootfs/lib64", 0o755)
+        .file("rootfs/lib64/ld-linux-x86-64.so.2", 0o755, read(&format!("{libraries}/ld-linux-x86-64.so.2")))
+        .file("rootfs/usr/bin/perl", 0o755, read("usr/bin/perl"));
+    for library in ["libc.so.6", "libcrypt.so.1", "libm.so.6"] {
+        aci = aci.file(
+            &format!("rootfs/{libraries}/{library}"),
+            0o644,
+            read(&format!("{libraries}/{library}")),
+        );
+    }
+    let modules = format!("{libraries}/perl-base");
+    aci.dir(&format!("rootfs/{modules}"), 0o755)
+        .tree(&root.join(&modules), &format!("rootfs/{modules}"))
+        .unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Puts the images into a host and stores them in its shared store.
 pub fn install(host: &Host) {
     let aci = busybox(BUSYBOX_NAME).app(&["/bin/true"], &json!({}));
     host.write(BUSYBOX_FILE, aci.build());
-    host.exec("/usr/bin/rkt").args(["--insecure-options=image", "fetch", BUSYBOX_FILE]).ok();
+    host.write("/images/perl.aci", perl(PERL_NAME).app(&["/bin/true"], &json!({})).build());
+    host.exec("/usr/bin/rkt")
+        .args(["--insecure-options=image", "fetch", BUSYBOX_FILE, "/images/perl.aci"])
+        .ok();
 }

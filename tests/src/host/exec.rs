@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::Host;
 
@@ -218,6 +218,22 @@ impl Running {
         if let Some(group) = group.filter(|_| matches!(self.child.try_wait(), Ok(None))) {
             // It may end by itself at this very moment.
             let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Kills the command alone with SIGKILL, and nothing that it has started.
+    pub fn kill_command(&mut self) {
+        // What runs here is nsenter; the command is its only child.
+        let nsenter = self.child.id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{nsenter}/task/{nsenter}/children")).unwrap_or_default();
+        let command =
+            children.split_whitespace().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        match command {
+            // It may end by itself at this very moment.
+            Some(command) => drop(kill_process(command, Signal::KILL)),
+            None => self.kill(),
         }
         let _ = self.child.wait();
     }

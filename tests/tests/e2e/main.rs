@@ -1,3 +1,37 @@
 //! The end-to-end suite: one program, one booted host, one module an intent.
 
+/// Makes a test for each wall out of a function that takes a [`tests::case::Case`] of the shared data directory.
+macro_rules! under_both_walls {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use tests::case::{Case, Stage1};
+
+            #[test]
+            fn fly() {
+                super::$name(&Case::new(Stage1::Fly));
+            }
+
+            #[test]
+            fn nspawn() {
+                super::$name(&Case::new(Stage1::Nspawn));
+            }
+        }
+    )+};
+}
+
+mod bad_input;
+mod cli;
+mod confinement;
+mod enter;
+mod foreign_stage1;
+mod full_disk;
+mod garbage;
+mod hostile_images;
+mod images;
+mod kill;
+mod lifecycle;
+mod run;
+mod several_apps;
 mod test_host;
+mod units;
+mod volumes;

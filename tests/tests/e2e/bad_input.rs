@@ -1,0 +1,303 @@
+//! Mistakes of every kind: the message names the thing, the exit status is 254, and nothing half-stored is taken for whole.
+
+use serde_json::{Value, json};
+use tests::aci::Aci;
+use tests::case::{Case, Stage1};
+use tests::images;
+
+use crate::images::{compress, small};
+
+under_both_walls!(an_executable_that_is_not_there_is_named, a_program_that_cannot_run_is_named);
+
+fn an_executable_that_is_not_there_is_named(case: &Case) {
+    case.run([case.busybox(), "--exec=/no/such/program"]).fails(254).says("/no/such/program");
+    case.run([case.busybox(), "--exec=no-such-program"]).fails(254).says("no-such-program");
+    let aci = images::busybox("example.com/no-exec");
+    let output = case.run([&*case.image("no-exec.aci", aci.build())]).fails(254);
+    assert!(output.stderr.contains("--exec"), "no way out is named: {output}");
+}
+
+fn a_program_that_cannot_run_is_named(case: &Case) {
+    let aci = images::busybox("example.com/broken")
+        .file("rootfs/plain", 0o644, "data")
+        .file("rootfs/interpreter", 0o755, "#!/no/such/interpreter\n")
+        .symlink("rootfs/dangling", "/nowhere");
+    let image = case.image("broken.aci", aci.build());
+    for program in ["/plain", "/interpreter", "/dangling", "/etc"] {
+        let exec = format!("--exec={program}");
+        let output = case.run([&*image, &exec]).output();
+        assert!(output.code != 0, "{output}");
+        assert!(output.stderr.contains(program), "{program} is not named: {output}");
+    }
+}
+
+fn stored(case: &Case) -> String {
+    case.rkt(["image", "list", "--no-legend", "--full"]).ok().trimmed().to_owned()
+}
+
+/// Fetches a damaged archive: it is refused, or the damage did not touch the image (a time stamp of gzip, say).
+fn fetch_damaged(case: &Case, what: &str, archive: &[u8], id: &str, may_pass: bool) {
+    let file = case.image("damaged.aci", archive);
+    let output = case.rkt(["fetch", "--full", &file]).output();
+    if may_pass && output.code == 0 && output.trimmed() == id {
+        case.rkt(["image", "rm", id]).ok();
+        return;
+    }
+    assert_eq!(output.code, 254, "{what}: {output}");
+    assert!(output.stderr.contains("damaged.aci"), "{what} does not name the file: {output}");
+    assert_eq!(stored(case), "", "{what}");
+}
+
+fn archives() -> Vec<(&'static str, Vec<u8>)> {
+    let content: String = (0..3000).map(|n| format!("line {n} of a file\n")).collect();
+    let plain = small("example.com/damaged", &content).build();
+    let mut all = vec![("tar", plain.clone())];
+    all.extend(["gzip", "bzip2", "xz", "zstd"].map(|program| (program, compress(program, &plain))));
+    all
+}
+
+#[test]
+fn truncated_archives_are_refused() {
+    let case = Case::alone(Stage1::Fly);
+    for (format, archive) in archives() {
+        // The two zero blocks at the end of a tar archive hold nothing.
+        let end = archive.len() - if format == "tar" { 1025 } else { 1 };
+        for length in [0, 1, 5, 100, 511, 513, archive.len() / 2, end] {
+            if length < archive.len() {
+                fetch_damaged(
+                    &case,
+                    &format!("{format} cut to {length} bytes"),
+                    &archive[..length],
+                    "",
+                    false,
+                );
+            }
+        }
+    }
+    let left = case.host().sh(&format!(
+        "find {0}/cas/tmp {0}/cas/layer {0}/cas/blob -mindepth 1 2>/dev/null || :",
+        case.data()
+    ));
+    assert_eq!(left.stdout, "");
+}
+
+#[test]
+fn bit_flips_are_noticed() {
+    let case = Case::alone(Stage1::Fly);
+    for (format, archive) in archives() {
+        let id = case.rkt(["fetch", "--full", &case.image("whole.aci", &archive)]).ok().trimmed().to_owned();
+        case.rkt(["image", "rm", &id]).ok();
+        // In a plain tar only headers are protected: those of the manifest and of the root stand at the front.
+        let range = if format == "tar" { 512 } else { archive.len() };
+        for step in 0..12 {
+            let position = step * range / 12 + step % 7;
+            let mut damaged = archive.clone();
+            damaged[position.min(range - 1)] ^= 1 << (step % 8);
+            fetch_damaged(
+                &case,
+                &format!("{format} with a bit of byte {position} flipped"),
+                &damaged,
+                &id,
+                true,
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_archive_is_refused() {
+    let case = Case::alone(Stage1::Fly);
+    fetch_damaged(&case, "text", b"This is not an image.\n", "", false);
+    fetch_damaged(&case, "zeros", &[0; 4096], "", false);
+    fetch_damaged(&case, "gzip of nothing", &compress("gzip", b""), "", false);
+    fetch_damaged(
+        &case,
+        "gzip of gzip",
+        &compress("gzip", &compress("gzip", &small("example.com/a", "a").build())),
+        "",
+        false,
+    );
+    let no_manifest = [Aci::new("x").file("rootfs/file", 0o644, "").entries(), &[0; 1024]].concat();
+    fetch_damaged(&case, "no manifest", &no_manifest, "", false);
+    let aci = Aci::new("example.com/a");
+    let no_root = &aci.build()[..aci.build().len() - aci.entries().len() - 1024];
+    fetch_damaged(&case, "no rootfs", &[no_root, &[0; 1024]].concat(), "", false);
+    case.rkt(["fetch", "/no/such/file.aci"]).fails(254).says("/no/such/file.aci");
+    case.rkt(["fetch", "/tmp"]).fails(254).says("/tmp");
+    case.rkt(["fetch"]).fails(254);
+}
+
+#[test]
+fn manifests_that_break_a_rule_are_refused() {
+    let good: Value = serde_json::from_slice(
+        br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/good",
+             "labels":[{"name":"version","value":"1"},{"name":"os","value":"linux"},{"name":"arch","value":"amd64"}],
+             "app":{"exec":["/bin/true"],"user":"0","group":"0"}}"#,
+    )
+    .expect("JSON");
+    let case = Case::alone(Stage1::Fly);
+    let aci = Aci::new("x");
+    let id = case
+        .rkt(["fetch", &case.image("good.aci", aci.build_with_manifest(good.to_string().as_bytes()))])
+        .ok()
+        .trimmed()
+        .to_owned();
+    case.rkt(["image", "rm", &id]).ok();
+
+    // A field of the manifest, what is wrong in it, and a word that the message must have.
+    let rules = [
+        ("/acKind", json!("PodManifest"), "acKind"),
+        ("/acVersion", json!("zero"), "acVersion"),
+        ("/name", json!("Example.com/UPPER"), "Example.com/UPPER"),
+        ("/name", json!(""), "name"),
+        ("/name", json!("-leading"), "-leading"),
+        ("/labels", json!([{"name": "version", "value": "1"}, {"name": "version", "value": "2"}]), "version"),
+        ("/labels", json!([{"name": "arch", "value": "amd64"}]), "os"),
+        ("/labels", json!([{"name": "os", "value": "plan9"}, {"name": "arch", "value": "amd64"}]), "plan9"),
+        ("/labels", json!([{"name": "os", "value": "linux"}, {"name": "arch", "value": "z80"}]), "z80"),
+        ("/app/user", Value::Null, "user"),
+        ("/app/group", json!(""), "group"),
+        ("/app/workingDirectory", json!("relative"), "relative"),
+        ("/app/environment", json!([{"name": "1X", "value": ""}]), "1X"),
+        ("/app/mountPoints", json!([{"name": "Data", "path": "/data"}]), "Data"),
+        ("/app/ports", json!([{"name": "http", "protocol": "tcp", "port": 65536}]), "65536"),
+        ("/app/ports", json!([{"name": "http", "protocol": "tcp", "port": 65535, "count": 2}]), "http"),
+        ("/app/eventHandlers", json!([{"name": "mid-run", "exec": ["/x"]}]), "mid-run"),
+        (
+            "/app/isolators",
+            json!([{"name": "os/linux/capabilities-retain-set", "value": {"set": []}}]),
+            "capabilities-retain-set",
+        ),
+        ("/dependencies", json!([{"imageName": "BAD NAME"}]), "BAD NAME"),
+        ("/pathWhitelist", json!(["relative"]), "relative"),
+        ("/annotations", json!([{"name": "created", "value": "yesterday"}]), "yesterday"),
+    ];
+    for (field, value, word) in rules {
+        let mut manifest = good.clone();
+        let (parent, last) = field.rsplit_once('/').unwrap_or_default();
+        manifest.pointer_mut(parent).expect("a parent")[last] = value.clone();
+        let file = case.image("broken.aci", aci.build_with_manifest(manifest.to_string().as_bytes()));
+        let output = case.rkt(["fetch", &file]).output();
+        assert_eq!(output.code, 254, "{field} = {value} is taken: {output}");
+        assert!(output.stderr.contains(word), "{field} = {value}: no {word:?} in {output}");
+        assert_eq!(stored(&case), "", "{field} = {value}");
+    }
+    for text in ["", "{", "[]", "null", r#"{"acKind":"ImageManifest"}"#] {
+        let file = case.image("broken.aci", aci.build_with_manifest(text.as_bytes()));
+        let output = case.rkt(["fetch", &file]).fails(254);
+        assert!(output.stderr.contains("manifest"), "{text}: {output}");
+    }
+}
+
+#[test]
+fn images_for_another_machine_are_not_run() {
+    let case = Case::alone(Stage1::Fly);
+    let with = |labels: Value| {
+        images::busybox("example.com/other").field("labels", labels).app(&["/bin/true"], &json!({})).build()
+    };
+    let run = |archive: Vec<u8>| case.run([&*case.image("other.aci", archive)]).fails(254);
+    run(with(json!([]))).says("missing os label in the image manifest");
+    run(with(json!([{"name": "os", "value": "linux"}]))).says("missing arch label in the image manifest");
+    run(with(json!([{"name": "os", "value": "freebsd"}, {"name": "arch", "value": "amd64"}])))
+        .says(r#"bad os "freebsd""#);
+    run(with(json!([{"name": "os", "value": "linux"}, {"name": "arch", "value": "aarch64"}])))
+        .says(r#"bad arch "aarch64" for linux"#);
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let case = Case::alone(Stage1::Fly);
+    let image = images::BUSYBOX_FILE;
+    let mistakes: &[(&[&str], &str)] = &[
+        (&["--bogus"], "--bogus"),
+        (&["run", "--bogus", image], "--bogus"),
+        (&["run", image, "--bogus"], "--bogus"),
+        (&["no-such-command"], "no-such-command"),
+        (&["run"], "image"),
+        (&["run", "--exec=/bin/true", image], "must follow an image"),
+        (&["run", image, "--exec=/bin/true", "--exec=/bin/false"], "--exec"),
+        (&["run", image, "--", "a", "---", "--", "b"], "--"),
+        (&["run", image, "--name=Not_A_Name"], "Not_A_Name"),
+        (&["run", "--volume=data", image], "data"),
+        (&["run", "--volume=data,kind=tape", image], "tape"),
+        (&["run", "--volume=data,kind=host", image], "source"),
+        (&["run", "--volume=data,kind=host,source=relative", image], "relative"),
+        (&["run", "--volume=data,kind=empty,source=/x", image], "source"),
+        (&["run", "--volume=data,kind=empty", "--volume=data,kind=empty", image], "data"),
+        (&["run", "--mount=volume=data", image], "target"),
+        (&["run", "--mount=target=/x", image], "volume"),
+        (&["run", "--set-env=A", image], "A"),
+        (&["run", "--set-env=A=1", "--set-env=A=2", image], "A"),
+        (&["run", "--set-env-file=/no/such/file", image], "/no/such/file"),
+        (&["run", image, "--environment=A"], "A"),
+        (&["run", image, "--memory=lots"], "lots"),
+        (&["run", image, "--memory=1"], "4096"),
+        (&["run", image, "--cpu-shares=1"], "cpu-shares"),
+        (&["run", image, "--oom-score-adj=2000"], "2000"),
+        (&["run", image, "--caps-retain=CAP_FLY"], "CAP_FLY"),
+        (&["run", "--net=host,", image], "net"),
+        (&["run", "--net=host", "--hostname=not a name", image], "not a name"),
+        (&["run", "--net=host", "--ipc=maybe", image], "maybe"),
+        (&["run", "--net=host", "--pull-policy=sometimes", image], "sometimes"),
+        (&["--insecure-options=everything", "fetch", image], "everything"),
+        (&["--dir=/proc/nowhere", "fetch", image], "/proc/nowhere"),
+        (&["list", "surplus"], "surplus"),
+        (&["status"], "UUID"),
+        (&["status", "not-a-uuid"], "not-a-uuid"),
+        (&["status", "--wait=soon", "abcd"], "soon"),
+        (&["gc", "--grace-period=long"], "long"),
+        (&["cat-manifest"], "UUID"),
+        (&["image", "bogus"], "bogus"),
+        (&["image", "list", "--sort=colour"], "colour"),
+        (&["image", "cat-manifest"], "image"),
+        (&["completion", "powershell"], "powershell"),
+    ];
+    for (words, word) in mistakes {
+        let output = case.rkt(words.iter().copied()).output();
+        assert_eq!(output.code, 254, "{output}");
+        assert!(output.stderr.to_lowercase().contains(&word.to_lowercase()), "no {word:?}: {output}");
+        assert_eq!(output.stdout, "", "{output}");
+    }
+    let left = case.host().sh(&format!("find {}/pods -mindepth 2 2>/dev/null || :", case.data()));
+    assert_eq!(left.stdout, "", "a pod was made nevertheless");
+}
+
+#[test]
+fn an_unprivileged_user_is_told_so() {
+    let case = Case::new(Stage1::Fly);
+    for words in [
+        &["run", images::BUSYBOX_NAME][..],
+        &["prepare", images::BUSYBOX_NAME],
+        &["run-prepared", "abcd"],
+        &["rm", "abcd"],
+        &["gc"],
+        &["enter", "abcd"],
+    ] {
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/rkt"];
+        let output = case.host().exec("setpriv").args(user).args(words.iter().copied()).fails(254);
+        assert!(output.stderr.contains("cannot run as unprivileged user"), "{output}");
+    }
+}
+
+#[test]
+fn a_store_of_the_go_rkt_is_recognised() {
+    let case = Case::alone(Stage1::Fly);
+    case.host().write(&format!("{}/cas/db/ql.db", case.data()), "a database");
+    let output = case.rkt(["image", "list"]).fails(254);
+    assert!(output.stderr.contains("ql.db"), "{output}");
+    // What packaging scripts made before the first use is nothing to worry about.
+    case.host().write(&format!("{}/cas/db/ql.db", case.data()), "");
+    case.rkt(["image", "list"]).ok();
+}
+
+#[test]
+fn a_pod_that_fails_to_start_does_not_count_as_running() {
+    for stage1 in [Stage1::Fly, Stage1::Nspawn] {
+        let case = Case::alone(stage1);
+        case.run([case.busybox(), "--exec=/no/such/program"]).fails(254);
+        let rows = case.rkt(["list", "--no-legend"]).ok();
+        assert!(!rows.stdout.contains("running"), "{rows}");
+        case.rkt(["gc", "--grace-period=0s", "--expire-prepared=0s"]).ok();
+        assert_eq!(case.rkt(["list", "--no-legend"]).ok().trimmed(), "");
+    }
+}

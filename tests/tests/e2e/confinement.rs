@@ -1,0 +1,215 @@
+//! What an app may do, and that no process of a pod escapes it.
+
+use std::collections::BTreeMap;
+
+use tests::case::{Case, Stage1, app_lines, eventually};
+use tests::images;
+
+/// The default capability set: the fourteen of the appc executor.
+const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
+
+/// `Name → value` of `/proc/PID/status` of every process in the pod's container, with its command line.
+fn statuses(case: &Case, group: &str) -> Vec<(String, BTreeMap<String, String>)> {
+    let host = case.host();
+    let read = |pid: u32| {
+        let status = std::fs::read_to_string(host.path(format!("/proc/{pid}/status"))).ok()?;
+        let command = std::fs::read(host.path(format!("/proc/{pid}/cmdline"))).ok()?;
+        let pairs = status.lines().filter_map(|line| line.split_once(":\t"));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        Some((String::from_utf8_lossy(&command).replace('\0', " "), pairs))
+    };
+    host.cgroup_pids(group).into_iter().filter_map(read).collect()
+}
+
+fn capabilities(status: &BTreeMap<String, String>, set: &str) -> u64 {
+    u64::from_str_radix(&status[set], 16).expect("a hexadecimal number")
+}
+
+#[test]
+fn every_process_of_the_pod_is_filtered() {
+    let case = Case::new(Stage1::Nspawn);
+    let image = case.busybox();
+    let mut words = case.run_words("pod");
+    words.extend(
+        [
+            image,
+            "--name=one",
+            "--exec=/bin/sh",
+            "--",
+            "-c",
+            "sleep 1000 & sleep 1000",
+            "---",
+            image,
+            "--name=two",
+            "--user=1001",
+            "--exec=/bin/sleep",
+            "--",
+            "1000",
+        ]
+        .map(str::to_owned),
+    );
+    let unit = case.service("pod", &words, "Delegate=yes");
+    case.systemctl(&["start", &unit]);
+    let uuid = case.uuid();
+    let group = case.property(&unit, "ControlGroup");
+    eventually("four processes of apps", || {
+        (statuses(&case, &group).iter().filter(|(command, _)| command.contains("sleep")).count() >= 4)
+            .then_some(())
+    });
+    let entered = case.rkt(["enter", "--app=one", &uuid, "/bin/sleep", "777"]).spawn();
+    let payload = eventually("the entered command", || {
+        let all = statuses(&case, &group);
+        all.iter().any(|(command, _)| command.trim() == "/bin/sleep 777").then_some(all)
+    });
+    let nspawn = |command: &str| command.contains("systemd-nspawn");
+    let inside: Vec<_> = payload.iter().filter(|(command, _)| !nspawn(command)).collect();
+    assert!(inside.len() >= 6, "{inside:?}");
+    for (command, status) in &inside {
+        assert_eq!(status["Seccomp"], "2", "{command} runs unfiltered");
+        if command.contains("sleep") {
+            assert_eq!(capabilities(status, "CapBnd"), DEFAULT_CAPABILITIES, "{command}");
+            assert_eq!(capabilities(status, "CapInh"), 0, "{command}");
+            assert_eq!(capabilities(status, "CapAmb"), 0, "{command}");
+        }
+        if status["Uid"].starts_with("1001") {
+            assert_eq!(status["NoNewPrivs"], "1", "{command}");
+            assert_eq!(capabilities(status, "CapEff"), 0, "{command}");
+        }
+    }
+    drop(entered);
+}
+
+/// Runs perl in a pod and returns what its script printed.
+fn perl(case: &Case, flags: &[&str], script: &str) -> Vec<String> {
+    let image = [images::PERL_NAME, "--exec=/usr/bin/perl"];
+    let output = case.run([&image, flags, &["--", "-e", script]].concat()).output();
+    app_lines(&output.stdout).into_iter().map(str::to_owned).collect()
+}
+
+/// A perl script that makes each system call with harmless arguments and prints `name=errno`.
+fn probe(calls: &[(&str, u32)]) -> String {
+    let tries = calls.iter().map(|(name, number)| {
+        format!(r#"$! = 0; syscall({number}, 0, 0, 0, 0, 0); print "{name}=", $!+0, "\n";"#)
+    });
+    format!("$| = 1; {}", tries.collect::<String>())
+}
+
+#[test]
+fn dangerous_system_calls_are_refused() {
+    let case = Case::new(Stage1::Nspawn);
+    let calls = [
+        ("mount", 165),
+        ("reboot", 169),
+        ("init_module", 175),
+        ("kexec_load", 246),
+        ("keyctl", 250),
+        ("bpf", 321),
+        ("userfaultfd", 323),
+        ("setns", 308),
+        ("unshare", 272),
+        ("ptrace", 101),
+    ];
+    for (name, number) in calls {
+        // A refused call fails, or it kills the process before it can print.
+        let lines = perl(&case, &[], &probe(&[(name, number)]));
+        let answer = lines.iter().find(|line| line.starts_with(name));
+        assert!(answer.is_none_or(|line| line.ends_with("=1") || line.ends_with("=38")), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn system_calls_of_this_decade_work_or_are_unknown() {
+    let case = Case::new(Stage1::Nspawn);
+    // Programs fall back on ENOSYS only: EPERM or a signal breaks them.
+    let calls = [
+        ("statx", 332),
+        ("rseq", 334),
+        ("clone3", 435),
+        ("close_range", 436),
+        ("openat2", 437),
+        ("faccessat2", 439),
+        ("pidfd_open", 434),
+        ("future", 999),
+    ];
+    let lines = perl(&case, &[], &probe(&calls));
+    for (name, _) in calls {
+        let answer = lines.iter().find(|line| line.starts_with(&format!("{name}=")));
+        assert!(answer.is_some_and(|line| !line.ends_with("=1")), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn seccomp_flags_replace_the_filter() {
+    let case = Case::new(Stage1::Nspawn);
+    let script = r#"mkdir("/tmp/x") or print "mkdir: ", $!+0, "\n"; print "done\n""#;
+    let lines = perl(&case, &["--seccomp=mode=remove,errno=EACCES,mkdir"], script);
+    assert!(lines.iter().any(|line| line == "mkdir: 13"), "{lines:?}");
+    let lines = perl(&case, &["--seccomp=mode=retain,errno=EPERM,@appc.io/all"], script);
+    assert!(
+        lines.iter().any(|line| line == "done") && !lines.iter().any(|line| line.starts_with("mkdir")),
+        "{lines:?}"
+    );
+    case.run([images::PERL_NAME, "--exec=/bin/true", "--seccomp=mode=maybe,mkdir"]).fails(254).says("mode");
+}
+
+#[test]
+fn capability_flags_replace_the_set() {
+    let case = Case::new(Stage1::Nspawn);
+    let bounding = |flags: &[&'static str]| {
+        let words = [case.busybox(), "--exec=/bin/grep"].into_iter().chain(flags.iter().copied()).chain([
+            "--",
+            "CapBnd",
+            "/proc/self/status",
+        ]);
+        let output = case.run(words).ok();
+        let line = app_lines(&output.stdout)
+            .into_iter()
+            .find_map(|line| line.strip_prefix("CapBnd:\t"))
+            .map(str::to_owned);
+        u64::from_str_radix(&line.unwrap_or_else(|| panic!("{output}")), 16).expect("a hexadecimal number")
+    };
+    assert_eq!(bounding(&[]), DEFAULT_CAPABILITIES);
+    assert_eq!(bounding(&["--caps-retain=CAP_NET_BIND_SERVICE,CAP_SYS_TIME"]), 1 << 10 | 1 << 25);
+    assert_eq!(bounding(&["--caps-remove=CAP_CHOWN"]), DEFAULT_CAPABILITIES & !1);
+    assert_eq!(bounding(&["--cap-remove=CAP_CHOWN"]), DEFAULT_CAPABILITIES & !1);
+    let both = ["--caps-retain=CAP_CHOWN", "--caps-remove=CAP_CHOWN"];
+    case.run([case.busybox(), "--exec=/bin/true", both[0], both[1]]).fails(254).says("caps-retain");
+}
+
+#[test]
+fn paths_of_the_kernel_are_hidden_or_read_only() {
+    let case = Case::new(Stage1::Nspawn);
+    let script = "for f in /proc/kcore /proc/kallsyms /proc/sched_debug; do test -s $f && head -c1 $f | grep -q . && echo readable $f; done; \
+                  for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/vm/panic_on_oom; do (echo x >$f) 2>/dev/null && echo writable $f; done; \
+                  for d in /sys/firmware /sys/module; do test -n \"$(ls -A $d 2>/dev/null)\" && echo visible $d; done; \
+                  mkdir /sys/fs/cgroup/x 2>/dev/null && echo made a cgroup; echo done";
+    let output = case.run_sh(script).ok();
+    let lines: Vec<_> = app_lines(&output.stdout).into_iter().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines, ["done"], "{output}");
+}
+
+#[test]
+fn sees_its_own_processes_only() {
+    let case = Case::new(Stage1::Nspawn);
+    let output = case.run_sh("cat /proc/[0-9]*/comm; ls /dev").ok();
+    for foreign in ["systemd-journal", "dbus-daemon", "systemd-nspawn", "kmsg", "fuse", "kvm"] {
+        assert!(!app_lines(&output.stdout).contains(&foreign), "{foreign} is there: {output}");
+    }
+    for device in ["null", "zero", "full", "random", "urandom", "tty"] {
+        assert!(app_lines(&output.stdout).contains(&device), "no {device}: {output}");
+    }
+}
+
+under_both_walls!(inherits_no_handle);
+
+/// File descriptors of rkt would be handles on the host's directories. fly's lock is on a file of the pod directory.
+fn inherits_no_handle(case: &Case) {
+    let output = case.run_sh("for fd in /proc/$$/fd/*; do echo fd ${fd##*/} $(readlink $fd); done").ok();
+    for line in app_lines(&output.stdout).into_iter().filter_map(|line| line.strip_prefix("fd ")) {
+        let (number, target) = line.split_once(' ').unwrap_or((line, ""));
+        let allowed = matches!(number, "0" | "1" | "2")
+            || target.ends_with("/run.lck")
+            || target.contains("/proc/") && target.ends_with("/fd");
+        assert!(allowed, "{line}: {output}");
+    }
+}
