@@ -1,9 +1,37 @@
 //! Process 1 of a pod: starts apps, reaps them, records exit status, serves the control socket.
 //!
-//! This library is what others need to talk to it: [`PodSpec`], which it reads at its start, and
-//! [`control`], the protocol of its socket.
+//! Others need of this library what it takes to talk to it: [`PodSpec`], which it reads at its start, and [`control`]
+//! and [`client`], the protocol of its socket and the other side of it. Everything else is the program itself.
+//!
+//! It is single-threaded, allocates little, and waits in one place (`engine`). It trusts its own root, the stage1's, and
+//! nothing else: not the images, not what apps send it.
 
+mod app;
+mod cgroup;
+pub mod client;
 pub mod control;
+mod engine;
+mod inherited;
+mod lines;
+mod log;
 pub mod pod;
+mod session;
+mod status;
+mod streams;
 
 pub use pod::PodSpec;
+
+/// What the program `supervisor` does. Returns the exit status of the pod.
+pub fn main() -> std::process::ExitCode {
+    match engine::run() {
+        Ok(status) => status.into(),
+        Err(error) => {
+            // Nobody to tell when standard error is gone.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("supervisor: {error}\n"));
+            FAILED.into()
+        }
+    }
+}
+
+/// The exit status of a pod that could not be started: that of all errors of rkt's own.
+const FAILED: u8 = 254;

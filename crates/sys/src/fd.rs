@@ -42,3 +42,25 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
     Ok(())
 }
+
+/// Gives `descriptors` the numbers from 0 on, in their order, for the program that this process executes next.
+///
+/// Call it in a child that is about to execute: whatever else was open under these numbers is gone, also for those
+/// who own it. What must outlive the call has a higher number.
+///
+/// # Errors
+/// `EMFILE` when there are too many.
+pub fn arrange(descriptors: &[impl AsFd]) -> Result<()> {
+    let count = RawFd::try_from(descriptors.len()).map_err(|_| Errno::MFILE)?;
+    // First out of each other's way.
+    let copies = descriptors
+        .iter()
+        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, count))
+        .collect::<Result<Vec<OwnedFd>>>()?;
+    for (number, copy) in (0..count).zip(&copies) {
+        // SAFETY: rustix's dup2 wants to own the target. The numbers below `count` are given away here by this
+        // function's contract, and nobody gets a handle that would close them.
+        check(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(copy), number) }.into())?;
+    }
+    Ok(())
+}

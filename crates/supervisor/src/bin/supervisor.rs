@@ -1,6 +1,5 @@
-//! Process 1 of a pod.
+//! Process 1 of a pod; rkt starts it.
 
-fn main() {
-    eprintln!("supervisor: this program is process 1 of a pod; rkt starts it");
-    std::process::exit(254);
+fn main() -> std::process::ExitCode {
+    supervisor::main()
 }

@@ -1,0 +1,528 @@
+//! One app and where it stands.
+//!
+//! ```text
+//! Created → PreStart → Starting → Running → Draining → PostStop → Exited
+//! ```
+//! Handlers that the app does not have are passed over. An app's status is that of its main process, or of the handler
+//! that failed before it. Draining means: the main process has ended, others of its cgroup have been asked to. From
+//! every place an app can be told to stop, and be killed when its time is up.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use executor::spec::AppSpec;
+use executor::{Identity, Mounts, NOTIFY_SOCKET, Outcome, Process, Report, SetupError, Sockets, Spawned};
+use rustix::process::{Pid, Signal};
+use sys::process::Child;
+
+use crate::cgroup::{AppGroup, PodGroup};
+use crate::control::{AppState, AppStatus};
+use crate::inherited::Inherited;
+use crate::lines;
+use crate::log::{Line, Log};
+use crate::status::Status;
+use crate::streams::{AppSocket, Streams};
+
+/// What all apps of a pod share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Where their lines go.
+    pub(crate) log: Log,
+    /// Where their ends are recorded.
+    pub(crate) status: Status,
+    /// What came from outside.
+    pub(crate) inherited: Inherited,
+    /// The time from SIGTERM to SIGKILL.
+    pub(crate) grace: Duration,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By itself.
+    Exited(u8),
+    /// By a signal.
+    Killed(u8),
+}
+
+impl Ending {
+    /// As a shell says it.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Ending::Exited(status) => status,
+            Ending::Killed(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Created,
+    PreStart,
+    Starting,
+    Running,
+    Draining,
+    PostStop,
+    Exited,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    report: Option<Report>,
+}
+
+/// One app.
+#[derive(Debug)]
+pub(crate) struct App {
+    spec: AppSpec,
+    identity: Identity,
+    rootfs: OwnedFd,
+    group: AppGroup,
+    streams: Streams,
+    notify: Option<AppSocket>,
+    syslog: Option<AppSocket>,
+    /// The mount namespace that its first process has built.
+    mounts: Option<OwnedFd>,
+    phase: Phase,
+    running: Option<Running>,
+    main_pid: Option<Pid>,
+    status: Option<u8>,
+    failure: Option<u8>,
+    is_ready: bool,
+    stop_asked: bool,
+    deadline: Option<Instant>,
+    watchdog: Option<Instant>,
+}
+
+impl App {
+    /// Prepares everything for its start.
+    pub(crate) fn open(
+        spec: AppSpec,
+        pod: &PodGroup,
+        shared: &mut Shared,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let root = Path::new("/opt/stage2").join(&spec.name).join("rootfs");
+        let rootfs = sys::path::open_directory(&root)
+            .map_err(|errno| SetupError::Step { step: format!("open {}", root.display()), errno })?;
+        let identity =
+            executor::users::resolve(rootfs.as_fd(), &spec.user, &spec.group, &spec.supplementary_gids)?;
+        let group = pod.app(&spec.name, &spec.cgroup)?;
+        let streams = Streams::open(&spec, &identity, &mut shared.inherited)?;
+        let notify = spec.notify.then(|| AppSocket::open("notify", &spec.name)).transpose()?;
+        let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
+        shared
+            .status
+            .created(&spec.name)
+            .map_err(|errno| SetupError::Step { step: "record the app".to_owned(), errno })?;
+        Ok(App {
+            spec,
+            identity,
+            rootfs,
+            group,
+            streams,
+            notify,
+            syslog,
+            mounts: None,
+            phase: Phase::Created,
+            running: None,
+            main_pid: None,
+            status: None,
+            failure: None,
+            is_ready: false,
+            stop_asked: false,
+            deadline: None,
+            watchdog: None,
+        })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Starts its first process.
+    pub(crate) fn start(&mut self, shared: &mut Shared) {
+        if self.spec.event_handlers.pre_start.is_some() {
+            self.phase = Phase::PreStart;
+        } else {
+            self.phase = Phase::Starting;
+        }
+        self.run_phase(shared);
+    }
+
+    /// Starts the process of the phase that has begun.
+    fn run_phase(&mut self, shared: &mut Shared) {
+        match self.spawn(shared) {
+            Ok(Spawned { child, report }) => {
+                if self.phase == Phase::Starting {
+                    self.main_pid = Some(child.pid);
+                }
+                self.running = Some(Running { child, report: Some(report) });
+            }
+            Err(error) => {
+                self.explain(shared, &error);
+                let status = u8::try_from(executor::SETUP_FAILED).unwrap_or(u8::MAX);
+                self.ended(shared, Ending::Exited(status));
+            }
+        }
+    }
+
+    fn spawn(&self, shared: &Shared) -> Result<Spawned, SetupError> {
+        let root = Identity::root();
+        let mut environment = Vec::new();
+        let mut sockets = Vec::new();
+        let (argv, identity) = match self.phase {
+            Phase::PreStart => (self.spec.event_handlers.pre_start.as_ref(), &root),
+            Phase::PostStop => (self.spec.event_handlers.post_stop.as_ref(), &root),
+            _ => {
+                if self.notify.is_some() {
+                    environment.push(("NOTIFY_SOCKET".to_owned(), NOTIFY_SOCKET.to_owned()));
+                    if let Some(period) = self.spec.watchdog_usec {
+                        environment.push(("WATCHDOG_USEC".to_owned(), period.to_string()));
+                    }
+                }
+                for name in &self.spec.sockets {
+                    let called = shared.inherited.called(name);
+                    sockets.extend(called.map(|(name, socket)| (name.clone(), socket.as_fd())));
+                }
+                (Some(&self.spec.exec), &self.identity)
+            }
+        };
+        let mounts = match &self.mounts {
+            Some(mounts) => Mounts::Join(mounts.as_fd()),
+            None => Mounts::Build {
+                root: self.rootfs.as_fd(),
+                sockets: Sockets {
+                    notify: self.notify.as_ref().map(AppSocket::path),
+                    syslog: self.syslog.as_ref().map(AppSocket::path),
+                },
+            },
+        };
+        executor::spawn(&Process {
+            spec: &self.spec,
+            identity,
+            argv: argv.map_or(&[], Vec::as_slice),
+            environment: &environment,
+            mounts,
+            cgroup: Some(self.group.as_fd()),
+            stdio: self.streams.stdio.each_ref().map(AsFd::as_fd),
+            controls_terminal: self.streams.has_terminal,
+            sockets: &sockets,
+        })
+    }
+
+    /// Starts a program beside the app's own, for somebody who enters it.
+    pub(crate) fn enter(
+        &self,
+        argv: &[String],
+        environment: &[(String, String)],
+        stdio: [BorrowedFd<'_>; 3],
+        controls_terminal: bool,
+    ) -> Result<Spawned, SetupError> {
+        let (Some(mounts), Phase::Starting | Phase::Running) = (&self.mounts, self.phase) else {
+            return Err(SetupError::Reported(format!("App {:?} is not running", self.spec.name)));
+        };
+        executor::spawn(&Process {
+            spec: &self.spec,
+            identity: &self.identity,
+            argv,
+            environment,
+            mounts: Mounts::Join(mounts.as_fd()),
+            cgroup: Some(self.group.as_fd()),
+            stdio,
+            controls_terminal,
+            sockets: &[],
+        })
+    }
+
+    /// Says as a line of the app why its program does not run.
+    fn explain(&self, shared: &mut Shared, error: &SetupError) {
+        let text = match error {
+            SetupError::Exec { path, errno } => executor::program::explain(self.rootfs.as_fd(), path, *errno),
+            other => other.to_string(),
+        };
+        self.say(shared, 3, format!("Error: {text}").as_bytes());
+    }
+
+    fn say(&self, shared: &mut Shared, priority: u8, text: &[u8]) {
+        let pid = self.pid();
+        shared.log.write(Line { app: &self.spec.name, pid, priority, facility: None, text });
+    }
+
+    fn pid(&self) -> Option<i32> {
+        let running = self.running.as_ref().map(|running| running.child.pid);
+        self.main_pid.or(running).map(|pid| pid.as_raw_nonzero().get())
+    }
+
+    /// What is to be watched.
+    pub(crate) fn descriptors(&self, congested: bool) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        let report = self.running.as_ref().and_then(|running| running.report.as_ref());
+        let outputs = self.streams.outputs.iter().enumerate();
+        report
+            .map(|report| (Source::Report, report.as_fd()))
+            .into_iter()
+            .chain(self.notify.as_ref().map(|socket| (Source::Notify, socket.as_fd())))
+            .chain(self.syslog.as_ref().filter(|_| !congested).map(|socket| (Source::Syslog, socket.as_fd())))
+            .chain(outputs.filter(move |_| !congested).filter_map(|(index, output)| {
+                output.as_ref().map(|output| (Source::Output(index), output.as_fd()))
+            }))
+    }
+
+    /// One of the descriptors is ready.
+    pub(crate) fn handle(&mut self, source: Source, shared: &mut Shared) {
+        match source {
+            Source::Report => self.hear_report(shared),
+            Source::Notify => self.hear_notifications(),
+            Source::Syslog => self.hear_syslog(shared),
+            Source::Output(index) => {
+                let (name, pid) = (&self.spec.name, self.pid());
+                if let Some(output) = &mut self.streams.outputs[index] {
+                    output.read(|text| write_line(&mut shared.log, name, pid, text));
+                }
+            }
+        }
+    }
+
+    fn hear_report(&mut self, shared: &mut Shared) {
+        let Some(running) = &mut self.running else { return };
+        let Some(outcome) = running.report.as_mut().and_then(Report::receive) else { return };
+        running.report = None;
+        match outcome {
+            Outcome::Started { mounts } => {
+                self.mounts = mounts.or(self.mounts.take());
+                if self.phase == Phase::Starting {
+                    self.phase = Phase::Running;
+                    self.watchdog = None;
+                    if let Err(errno) = shared.status.started(&self.spec.name) {
+                        self.complain(shared, "record the start", errno);
+                    }
+                }
+            }
+            // The process ends with a status that says so.
+            Outcome::Failed(error) => self.explain(shared, &error),
+        }
+    }
+
+    fn complain(&self, shared: &mut Shared, what: &str, errno: rustix::io::Errno) {
+        let text = format!("Cannot {what}: {}", executor::program::describe(errno));
+        self.say(shared, 4, text.as_bytes());
+    }
+
+    fn hear_notifications(&mut self) {
+        let Some(socket) = &self.notify else { return };
+        let mut buffer = [0; 4096];
+        while let Some(message) = socket.receive(&mut buffer) {
+            for assignment in message.split(|&byte| byte == b'\n') {
+                match assignment {
+                    b"READY=1" => self.is_ready = true,
+                    b"WATCHDOG=1" => {}
+                    _ => continue,
+                }
+                if let Some(period) = self.spec.watchdog_usec.filter(|_| self.is_ready) {
+                    self.watchdog = Some(Instant::now() + Duration::from_micros(period));
+                }
+            }
+        }
+    }
+
+    fn hear_syslog(&self, shared: &mut Shared) {
+        let Some(socket) = &self.syslog else { return };
+        let mut buffer = [0; 8192];
+        while !shared.log.is_congested() {
+            let Some(message) = socket.receive(&mut buffer) else { return };
+            let (facility, priority, text) = lines::syslog(message);
+            let facility = Some(facility);
+            shared.log.write(Line { app: &self.spec.name, pid: self.pid(), priority, facility, text });
+        }
+    }
+
+    /// Whether `pid` is its own process of this phase, which has ended.
+    pub(crate) fn owns(&self, pid: Pid) -> bool {
+        self.running.as_ref().is_some_and(|running| running.child.pid == pid)
+    }
+
+    /// Its own process has ended.
+    pub(crate) fn reaped(&mut self, ending: Ending, shared: &mut Shared) {
+        // It may have reported just before.
+        self.hear_report(shared);
+        self.running = None;
+        self.ended(shared, ending);
+    }
+
+    fn ended(&mut self, shared: &mut Shared, ending: Ending) {
+        match self.phase {
+            Phase::PreStart if ending == Ending::Exited(0) && !self.stop_asked => {
+                self.phase = Phase::Starting;
+                self.run_phase(shared);
+            }
+            Phase::PreStart | Phase::Starting | Phase::Running => {
+                self.record(shared, ending);
+                self.phase = Phase::Draining;
+                self.watchdog = None;
+                self.terminate(shared.grace);
+                self.advance(shared);
+            }
+            Phase::PostStop => {
+                if ending != Ending::Exited(0) && !self.stop_asked {
+                    let text = format!("The post-stop handler failed with status {}", ending.status());
+                    self.say(shared, 4, text.as_bytes());
+                }
+                self.finish(shared);
+            }
+            Phase::Created | Phase::Draining | Phase::Exited => {}
+        }
+    }
+
+    /// Keeps how the app has ended. Who was asked to stop and ends of that has not failed.
+    fn record(&mut self, shared: &mut Shared, ending: Ending) {
+        const TERM: u8 = 15;
+        let status = ending.status();
+        let obeyed = self.stop_asked && matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f));
+        self.status = Some(status);
+        self.failure = (status != 0 && !obeyed).then_some(status);
+        if let Err(errno) = shared.status.exited(&self.spec.name, status) {
+            self.complain(shared, "record the exit status", errno);
+        }
+    }
+
+    /// Goes on when nothing of the app runs any more. Call it after processes have ended.
+    pub(crate) fn advance(&mut self, shared: &mut Shared) {
+        if self.phase != Phase::Draining || self.group.is_populated() {
+            return;
+        }
+        self.drain_output(shared);
+        if self.spec.event_handlers.post_stop.is_some() && self.mounts.is_some() {
+            self.phase = Phase::PostStop;
+            // Like the start, it has as much time as it wants, until the pod ends.
+            self.deadline = self.stop_asked.then(|| Instant::now() + shared.grace);
+            self.run_phase(shared);
+        } else {
+            self.finish(shared);
+        }
+    }
+
+    fn finish(&mut self, shared: &mut Shared) {
+        self.drain_output(shared);
+        self.phase = Phase::Exited;
+        self.deadline = None;
+        self.mounts = None;
+        // What a handler has left behind.
+        if self.group.is_populated() {
+            self.group.kill();
+        }
+    }
+
+    fn drain_output(&mut self, shared: &mut Shared) {
+        let (name, pid) = (&self.spec.name, self.main_pid.map(|pid| pid.as_raw_nonzero().get()));
+        for output in self.streams.outputs.iter_mut().flatten() {
+            output.finish(|text| write_line(&mut shared.log, name, pid, text));
+        }
+        self.hear_syslog(shared);
+    }
+
+    /// Asks it to end.
+    pub(crate) fn stop(&mut self, shared: &mut Shared) {
+        if self.stop_asked {
+            return;
+        }
+        self.stop_asked = true;
+        match self.phase {
+            Phase::Created => self.phase = Phase::Exited,
+            Phase::Exited => {}
+            Phase::PostStop | Phase::Draining => {
+                self.deadline.get_or_insert(Instant::now() + shared.grace);
+            }
+            Phase::PreStart | Phase::Starting | Phase::Running => self.terminate(shared.grace),
+        }
+    }
+
+    fn terminate(&mut self, grace: Duration) {
+        self.group.signal(Signal::TERM);
+        // Who is stopped could not end.
+        self.group.signal(Signal::CONT);
+        self.deadline = Some(Instant::now() + grace);
+    }
+
+    /// Kills everything in it.
+    pub(crate) fn kill(&mut self) {
+        self.stop_asked = true;
+        self.deadline = None;
+        if self.phase == Phase::Created {
+            self.phase = Phase::Exited;
+        }
+        self.group.kill();
+    }
+
+    /// When [`App::tick`] must be called at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.watchdog).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Instant, shared: &mut Shared) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            self.group.kill();
+        }
+        if self.watchdog.is_some_and(|deadline| deadline <= now) {
+            self.watchdog = None;
+            self.say(shared, 3, b"Error: the app has not sent WATCHDOG=1 in time");
+            if let Some(running) = &self.running {
+                let _ = rustix::process::pidfd_send_signal(&running.child.pidfd, Signal::ABORT);
+            }
+            self.deadline = Some(now + shared.grace);
+        }
+    }
+
+    /// Whether the pod need not wait for it to become ready.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::Running => self.is_ready || !self.spec.notify,
+            Phase::Draining | Phase::PostStop | Phase::Exited => true,
+            Phase::Created | Phase::PreStart | Phase::Starting => false,
+        }
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_exited(&self) -> bool {
+        self.phase == Phase::Exited
+    }
+
+    /// The status with which it failed, once.
+    pub(crate) fn take_failure(&mut self) -> Option<u8> {
+        self.failure.take()
+    }
+
+    /// Where it stands, for others.
+    pub(crate) fn status(&self) -> AppStatus {
+        let state = match self.phase {
+            Phase::Exited => AppState::Exited,
+            Phase::Draining | Phase::PostStop => AppState::Stopping,
+            _ if self.stop_asked => AppState::Stopping,
+            Phase::Created => AppState::Created,
+            Phase::Running if self.is_settled() => AppState::Running,
+            Phase::PreStart | Phase::Starting | Phase::Running => AppState::Starting,
+        };
+        AppStatus { name: self.spec.name.clone(), state, pid: self.pid(), exit_status: self.status }
+    }
+}
+
+/// What can be ready for an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Its process has something to report.
+    Report,
+    /// A message on its notify socket.
+    Notify,
+    /// A message on its `/dev/log`.
+    Syslog,
+    /// Bytes on standard output (0) or error (1).
+    Output(usize),
+}
+
+fn write_line(log: &mut Log, app: &str, pid: Option<i32>, text: &[u8]) {
+    let (priority, text) = lines::priority(text);
+    log.write(Line { app, pid, priority, facility: None, text });
+}

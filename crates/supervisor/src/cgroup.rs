@@ -1,0 +1,236 @@
+//! The control groups of a pod, inside its own.
+//!
+//! ```text
+//! <the pod's>/supervisor     process 1
+//! <the pod's>/app-NAME       one for each app, with its limits; its processes are born there
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use executor::spec::CgroupLimits;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+/// Where cgroup2 is mounted.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The period of `cpu.max`, in microseconds: what systemd uses.
+const CPU_PERIOD: u64 = 100_000;
+
+/// Why a group could not be made as wanted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    /// Something was refused.
+    #[error("Cannot {step}: {}", executor::program::describe(*.errno))]
+    Step {
+        /// As the rest of the sentence.
+        step: String,
+        /// Why.
+        errno: Errno,
+    },
+    /// A limit of a controller that the pod has not been given.
+    #[error(
+        "The cgroup controller {0:?} is not delegated to this pod, so limits for an app cannot be enforced; \
+         set Delegate=yes in the unit that runs the pod"
+    )]
+    NoController(&'static str),
+}
+
+trait Context<T> {
+    fn step(self, step: impl FnOnce() -> String) -> Result<T, CgroupError>;
+}
+
+impl<T> Context<T> for Result<T, Errno> {
+    fn step(self, step: impl FnOnce() -> String) -> Result<T, CgroupError> {
+        self.map_err(|errno| CgroupError::Step { step: step(), errno })
+    }
+}
+
+/// The pod's group.
+#[derive(Debug)]
+pub(crate) struct PodGroup {
+    directory: OwnedFd,
+}
+
+impl PodGroup {
+    /// Finds the group that this process is in and moves into `supervisor` below it; then enables what the
+    /// `limits` of the apps need.
+    pub(crate) fn take<'a>(limits: impl Iterator<Item = &'a CgroupLimits>) -> Result<Self, CgroupError> {
+        let text = std::fs::read("/proc/self/cgroup").unwrap_or_default();
+        let path = own_group(&text).ok_or(Errno::NOENT).step(|| "find the pod's cgroup2 group".to_owned())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+            .step(|| format!("open the pod's group {}", path.display()))?;
+        let group = PodGroup { directory };
+        let own = group.child("supervisor")?;
+        write(own.as_fd(), "cgroup.procs", "0").step(|| "move into the group supervisor".to_owned())?;
+        group.enable(limits)?;
+        Ok(group)
+    }
+
+    fn child(&self, name: &str) -> Result<OwnedFd, CgroupError> {
+        match rustix::fs::mkdirat(&self.directory, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).step(|| format!("make the group {name}")),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.directory, name, flags, Mode::empty())
+            .step(|| format!("open the group {name}"))
+    }
+
+    /// Only what is needed: a controller costs time to enable and to run.
+    fn enable<'a>(&self, limits: impl Iterator<Item = &'a CgroupLimits>) -> Result<(), CgroupError> {
+        let mut needed: Vec<&'static str> = limits.flat_map(controllers).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let available = read(self.directory.as_fd(), "cgroup.controllers").unwrap_or_default();
+        if let Some(missing) =
+            needed.iter().find(|name| !available.split_whitespace().any(|has| has == **name))
+        {
+            return Err(CgroupError::NoController(missing));
+        }
+        for name in needed {
+            write(self.directory.as_fd(), "cgroup.subtree_control", &format!("+{name}"))
+                .step(|| format!("enable the cgroup controller {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the group of an app.
+    pub(crate) fn app(&self, name: &str, limits: &CgroupLimits) -> Result<AppGroup, CgroupError> {
+        let directory = self.child(&format!("app-{name}"))?;
+        for (file, value) in settings(limits) {
+            write(directory.as_fd(), file, &value).step(|| format!("set {file} of app {name} to {value}"))?;
+        }
+        Ok(AppGroup { directory })
+    }
+}
+
+/// The group of one app.
+#[derive(Debug)]
+pub(crate) struct AppGroup {
+    directory: OwnedFd,
+}
+
+impl AsFd for AppGroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl AppGroup {
+    /// Whether a process lives in it.
+    pub(crate) fn is_populated(&self) -> bool {
+        read(self.as_fd(), "cgroup.events")
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Sends a signal to every process in it. One that forks meanwhile may slip through: the kill does not miss it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let processes = read(self.as_fd(), "cgroup.procs").unwrap_or_default();
+        for pid in processes.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+            // It may have ended.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Kills every process in it, all at once.
+    pub(crate) fn kill(&self) {
+        // Linux 5.14 has cgroup.kill.
+        if write(self.as_fd(), "cgroup.kill", "1").is_err() {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
+/// The path of the cgroup2 group in `/proc/self/cgroup`, below the mount.
+fn own_group(text: &[u8]) -> Option<PathBuf> {
+    let text = std::str::from_utf8(text).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new(MOUNT).join(path))
+}
+
+fn controllers(limits: &CgroupLimits) -> Vec<&'static str> {
+    let CgroupLimits { memory_bytes, cpu_milli, cpu_weight, pids } = limits;
+    [memory_bytes.map(|_| "memory"), cpu_milli.or(*cpu_weight).map(|_| "cpu"), pids.map(|_| "pids")]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn settings(limits: &CgroupLimits) -> Vec<(&'static str, String)> {
+    let CgroupLimits { memory_bytes, cpu_milli, cpu_weight, pids } = limits;
+    // The kernel takes a quota of a millisecond at least.
+    let quota = |milli: u64| (milli.saturating_mul(CPU_PERIOD) / 1000).max(1000);
+    [
+        memory_bytes.map(|bytes| ("memory.max", bytes.to_string())),
+        cpu_milli.map(|milli| ("cpu.max", format!("{} {CPU_PERIOD}", quota(milli)))),
+        cpu_weight.map(|weight| ("cpu.weight", weight.to_string())),
+        pids.map(|pids| ("pids.max", pids.to_string())),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
+    let file = rustix::fs::openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value.as_bytes()).map(|_| ())
+}
+
+fn read(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
+    let file = rustix::fs::openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match rustix::io::read(&file, &mut chunk)? {
+            0 => return String::from_utf8(text).map_err(|_| Errno::ILSEQ),
+            length => text.extend(&chunk[..length]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_groups() {
+        for (text, wanted) in [
+            ("0::/\n", Some("/sys/fs/cgroup")),
+            ("0::/a/payload\n", Some("/sys/fs/cgroup/a/payload")),
+            ("4:memory:/x\n0::/y\n", Some("/sys/fs/cgroup/y")),
+            ("4:memory:/x\n", None),
+            ("", None),
+        ] {
+            let found = own_group(text.as_bytes());
+            assert_eq!(found.as_deref(), wanted.map(Path::new), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let limits = CgroupLimits {
+            memory_bytes: Some(1 << 30),
+            cpu_milli: Some(1500),
+            cpu_weight: Some(39),
+            pids: Some(100),
+        };
+        assert_eq!(controllers(&limits), ["memory", "cpu", "pids"]);
+        let wanted = [
+            ("memory.max", "1073741824"),
+            ("cpu.max", "150000 100000"),
+            ("cpu.weight", "39"),
+            ("pids.max", "100"),
+        ];
+        assert_eq!(settings(&limits), wanted.map(|(file, value)| (file, value.to_owned())));
+        assert!(controllers(&CgroupLimits::default()).is_empty());
+        let tiny = CgroupLimits { cpu_milli: Some(1), ..CgroupLimits::default() };
+        assert_eq!(settings(&tiny), [("cpu.max", "1000 100000".to_owned())]);
+    }
+}

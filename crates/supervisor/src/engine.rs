@@ -1,0 +1,330 @@
+//! The supervisor's life: one thread that waits, and does what has come.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use crate::app::{App, Ending, Shared, Source};
+use crate::cgroup::PodGroup;
+use crate::inherited::Inherited;
+use crate::log::{Console, Line, Log};
+use crate::pod::{POD_SPEC_PATH, PodSpec};
+use crate::session::{Session, Wish};
+use crate::status::Status;
+
+/// Connections to the control socket at one time.
+const SESSIONS_MAX: usize = 128;
+
+/// How long the last lines may take to get out when their reader is slow.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+type Error = Box<dyn std::error::Error>;
+
+/// Runs the pod of this process to its end and returns its exit status.
+///
+/// # Errors
+/// What kept it from starting.
+pub(crate) fn run() -> Result<u8, Error> {
+    let started = Instant::now();
+    // Before anything of an image can run, and for all that will.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    let signals = sys::signal::receive_all()?;
+    let mut inherited = Inherited::take();
+    let text =
+        std::fs::read(POD_SPEC_PATH).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
+    let spec: PodSpec =
+        serde_json::from_slice(&text).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
+    drop(text);
+    install_baseline(&spec)?;
+    if let Some(hostname) = &spec.hostname {
+        rustix::system::sethostname(hostname.as_bytes())
+            .map_err(|errno| format!("Cannot set the host name: {errno}"))?;
+    }
+    let group = PodGroup::take(spec.apps.iter().map(|app| &app.cgroup))?;
+    let control = inherited.remove("control");
+    let journal = inherited.remove("journal");
+    let console = Console::new(rustix::stdio::stdout())?;
+    let mut shared = Shared {
+        log: Log::new(&spec.uuid, started, console, journal),
+        status: Status::open(Path::new("/rkt"))?,
+        inherited,
+        grace: Duration::from_millis(spec.stop_grace_ms),
+    };
+    let mut apps = Vec::new();
+    for app in spec.apps {
+        let name = app.name.clone();
+        apps.push(App::open(app, &group, &mut shared).map_err(|error| format!("App {name}: {error}"))?);
+    }
+    let mut engine = Engine {
+        signals,
+        control,
+        shared,
+        apps,
+        sessions: Vec::new(),
+        mutable: spec.mutable,
+        debug: spec.debug,
+        failure: None,
+        is_stopping: false,
+        is_ready: false,
+    };
+    engine.start();
+    while !engine.is_over() {
+        engine.wait()?;
+    }
+    Ok(engine.farewell())
+}
+
+/// Every process of the pod, this one first, gets the baseline filter.
+fn install_baseline(spec: &PodSpec) -> Result<(), Error> {
+    let retains = |capability: &str| {
+        let has = |names: &Vec<String>| names.iter().any(|name| name == capability);
+        spec.apps.iter().any(|app| app.capabilities.as_ref().is_none_or(has))
+    };
+    for filter in executor::seccomp::baseline(retains) {
+        sys::seccomp::install(filter)
+            .map_err(|errno| format!("Cannot install the system call filter: {errno}"))?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Engine {
+    signals: OwnedFd,
+    control: Option<OwnedFd>,
+    shared: Shared,
+    apps: Vec<App>,
+    sessions: Vec<Session>,
+    mutable: bool,
+    debug: bool,
+    /// The status of the first app that failed.
+    failure: Option<u8>,
+    is_stopping: bool,
+    is_ready: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    Signals,
+    Control,
+    Log,
+    App(usize, Source),
+    Session(usize),
+}
+
+impl Engine {
+    fn start(&mut self) {
+        self.debug("starting apps");
+        for app in &mut self.apps {
+            app.start(&mut self.shared);
+        }
+        self.review();
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = self.apps.iter().all(App::is_exited);
+        idle && (self.is_stopping || !self.mutable)
+    }
+
+    /// Waits for the next events and handles them.
+    fn wait(&mut self) -> Result<(), Error> {
+        let ready = self.poll()?;
+        for token in ready {
+            match token {
+                Token::Signals => self.hear_signals()?,
+                Token::Control => self.accept(),
+                Token::Log => self.shared.log.flush(),
+                Token::App(index, source) => self.apps[index].handle(source, &mut self.shared),
+                Token::Session(index) => {
+                    if let Some(Wish::Stop { force }) = self.sessions[index].handle(&self.apps) {
+                        self.stop(force);
+                    }
+                }
+            }
+        }
+        self.sessions.retain(|session| !session.is_over());
+        let now = Instant::now();
+        for app in &mut self.apps {
+            app.tick(now, &mut self.shared);
+        }
+        self.review();
+        Ok(())
+    }
+
+    fn poll(&self) -> Result<Vec<Token>, Error> {
+        let congested = self.shared.log.is_congested();
+        let mut watched: Vec<(Token, BorrowedFd<'_>, PollFlags)> =
+            vec![(Token::Signals, self.signals.as_fd(), PollFlags::IN)];
+        if let Some(control) = self.control.as_ref().filter(|_| self.sessions.len() < SESSIONS_MAX) {
+            watched.push((Token::Control, control.as_fd(), PollFlags::IN));
+        }
+        watched.extend(self.shared.log.waiting().map(|fd| (Token::Log, fd, PollFlags::OUT)));
+        for (index, app) in self.apps.iter().enumerate() {
+            let sources = app.descriptors(congested);
+            watched.extend(sources.map(|(source, fd)| (Token::App(index, source), fd, PollFlags::IN)));
+        }
+        for (index, session) in self.sessions.iter().enumerate() {
+            watched.extend(session.descriptors().map(|fd| (Token::Session(index), fd, PollFlags::IN)));
+        }
+        let mut descriptors: Vec<PollFd<'_>> =
+            watched.iter().map(|&(_, fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
+        let timeout = self.apps.iter().filter_map(App::next_deadline).min().map(until);
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Vec::new()),
+            Err(errno) => return Err(format!("Cannot wait: {errno}").into()),
+        }
+        let ready = watched.iter().zip(&descriptors).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|((token, ..), _)| *token).collect())
+    }
+
+    fn hear_signals(&mut self) -> Result<(), Error> {
+        const CHLD: u32 = Signal::CHILD.as_raw().cast_unsigned();
+        const STOP: [u32; 3] = [
+            Signal::TERM.as_raw().cast_unsigned(),
+            Signal::INT.as_raw().cast_unsigned(),
+            Signal::POWER.as_raw().cast_unsigned(),
+        ];
+        // What systemd as process 1 takes for halt, poweroff, reboot and kexec; machined sends them.
+        let machine = [3, 4, 5, 6].map(sys::signal::real_time);
+        while let Some(number) = sys::signal::next(self.signals.as_fd())? {
+            if number == CHLD {
+                self.reap();
+            } else if STOP.contains(&number) || machine.contains(&number) {
+                self.debug(&format!("signal {number}: stopping"));
+                self.stop(false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of every process that has ended, orphans of apps too.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let Some(ending) = ending(status) else { continue };
+            self.bury(pid, ending);
+        }
+        for app in &mut self.apps {
+            app.advance(&mut self.shared);
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, ending: Ending) {
+        if let Some(app) = self.apps.iter_mut().find(|app| app.owns(pid)) {
+            app.reaped(ending, &mut self.shared);
+        } else if let Some(session) = self.sessions.iter_mut().find(|session| session.owns(pid)) {
+            session.reaped(ending);
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(control) = &self.control else { return };
+        if let Ok(socket) = rustix::net::accept_with(control, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            self.sessions.push(Session::new(socket));
+        }
+    }
+
+    /// Ends the pod.
+    fn stop(&mut self, force: bool) {
+        if !self.is_stopping {
+            self.is_stopping = true;
+            self.set_ready(false);
+            notify("STOPPING=1");
+        }
+        for app in &mut self.apps {
+            if force {
+                app.kill();
+            } else {
+                app.stop(&mut self.shared);
+            }
+        }
+        for session in &mut self.sessions {
+            session.hang_up();
+        }
+    }
+
+    /// Draws the consequences of what has happened to the apps.
+    fn review(&mut self) {
+        let failures: Vec<u8> = self.apps.iter_mut().filter_map(App::take_failure).collect();
+        if let Some(&first) = failures.first() {
+            self.failure.get_or_insert(first);
+            if !self.mutable {
+                self.stop(false);
+            }
+        }
+        if !self.is_ready && !self.is_stopping && self.apps.iter().all(App::is_settled) {
+            self.set_ready(true);
+            notify("READY=1");
+        }
+    }
+
+    fn set_ready(&mut self, ready: bool) {
+        self.is_ready = ready;
+        if let Err(errno) = self.shared.status.set_ready(ready) {
+            self.say(4, &format!("Cannot set the pod's readiness: {}", executor::program::describe(errno)));
+        }
+    }
+
+    fn debug(&mut self, text: &str) {
+        if self.debug {
+            self.say(7, text);
+        }
+    }
+
+    fn say(&mut self, priority: u8, text: &str) {
+        let text = text.as_bytes();
+        self.shared.log.write(Line { app: "supervisor", pid: Some(1), priority, facility: None, text });
+    }
+
+    /// Gets the last lines out and says how the pod ended.
+    fn farewell(mut self) -> u8 {
+        self.set_ready(false);
+        let end = Instant::now() + FAREWELL;
+        loop {
+            self.shared.log.flush();
+            let mut waiting: Vec<PollFd<'_>> =
+                self.shared.log.waiting().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)).collect();
+            if waiting.is_empty() || Instant::now() >= end {
+                break;
+            }
+            if poll(&mut waiting, Some(&until(end))).is_err() {
+                break;
+            }
+        }
+        self.failure.unwrap_or(0)
+    }
+}
+
+/// The time from now to `deadline`, rounded up so that it has passed then.
+fn until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    }
+}
+
+fn ending(status: WaitStatus) -> Option<Ending> {
+    let byte = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+    let killed = status.terminating_signal().map(|signal| Ending::Killed(byte(signal)));
+    killed.or(status.exit_status().map(|status| Ending::Exited(byte(status))))
+}
+
+/// Tells whoever started the pod (nspawn) about its state; see sd_notify(3). An answer is not expected.
+fn notify(message: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let name = std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str());
+    let address = match name.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(Path::new(
+            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name),
+        )),
+    };
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
+}
