@@ -6,10 +6,14 @@
 
 mod apps;
 mod cli;
+mod collect;
 mod commands;
 mod config;
 mod context;
+mod entrypoint;
 mod insecure;
+mod pod_args;
+mod pod_view;
 mod report;
 mod show;
 

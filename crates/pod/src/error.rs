@@ -44,6 +44,14 @@ pub enum Error {
     /// The pod has no such file.
     #[error("The pod has no file {0:?}")]
     Missing(String),
+    /// A manifest breaks a rule.
+    #[error("Manifest {file:?} of the pod is invalid")]
+    Manifest {
+        /// Its path in the pod directory.
+        file: String,
+        /// The rule.
+        source: appc::ManifestError,
+    },
     /// A file of the pod directory has a content that makes no sense.
     #[error("File {file:?} of the pod is damaged: {why}")]
     Damaged {

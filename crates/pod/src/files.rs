@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use appc::{ImageManifest, PodManifest};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -228,6 +229,13 @@ impl PodDir {
         self.read("pod")
     }
 
+    /// The pod manifest.
+    pub fn manifest(&self) -> Result<PodManifest> {
+        let path = "pod";
+        let json = self.manifest_json()?.ok_or_else(|| Error::Missing(path.to_owned()))?;
+        PodManifest::parse(&json).map_err(|source| Error::Manifest { file: path.to_owned(), source })
+    }
+
     /// Locks the manifest against changes (shared) or for one (exclusive), until the returned handle is
     /// dropped. Waits for whoever holds it.
     pub fn lock_manifest(&self, exclusive: bool) -> Result<OwnedFd> {
@@ -265,6 +273,13 @@ impl PodDir {
         self.read(&format!("appsinfo/{}/manifest", component(app)?))
     }
 
+    /// The image manifest of an app.
+    pub fn image_manifest(&self, app: &str) -> Result<Option<ImageManifest>> {
+        let Some(json) = self.image_manifest_json(app)? else { return Ok(None) };
+        let damaged = |source| Error::Manifest { file: format!("appsinfo/{app}/manifest"), source };
+        ImageManifest::parse(&json).map(Some).map_err(damaged)
+    }
+
     /// Records the id of the rendered tree of an app's image.
     pub fn write_tree_id(&self, app: &str, id: &str) -> Result<()> {
         let directory = format!("appsinfo/{}", component(app)?);
@@ -286,6 +301,13 @@ impl PodDir {
     /// The image manifest of the stage1.
     pub fn stage1_manifest_json(&self) -> Result<Option<Vec<u8>>> {
         self.read("stage1/manifest")
+    }
+
+    /// The image manifest of the stage1.
+    pub fn stage1_manifest(&self) -> Result<ImageManifest> {
+        let path = "stage1/manifest";
+        let json = self.stage1_manifest_json()?.ok_or_else(|| Error::Missing(path.to_owned()))?;
+        ImageManifest::parse(&json).map_err(|source| Error::Manifest { file: path.to_owned(), source })
     }
 
     /// Records the id of the rendered tree of the stage1. Copies of it have one as well: entrypoints are run

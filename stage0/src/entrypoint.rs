@@ -1,0 +1,297 @@
+//! Running an entrypoint of a pod's stage1.
+//!
+//! Entrypoints run on the host, as root, with the pod directory as working directory. What runs is taken from the
+//! stage1's image, never from the root that the pod could write: a pod that replaced its `/gc` would
+//! otherwise get it executed outside.
+//!
+//! | the image has | the program is run from |
+//! |---|---|
+//! | one layer | that layer's directory |
+//! | several | a read-only overlay of them, which only this process sees |
+//! | no rendered tree, and the pod a copy of it | that copy |
+//!
+//! `gc` sees the root that the pod wrote as well, at its usual place `stage1/rootfs`: for a pod of overlays it is
+//! mounted again in a namespace that ends with the entrypoint.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use appc::ImageManifest;
+use pod::{LOCK_FD_VARIABLE, PodDir};
+use rustix::fs::{Mode, OFlags};
+use sys::process::Fork;
+
+use crate::context::Context;
+
+/// What is asked of a stage1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Run a program in an app's surroundings.
+    Enter,
+    /// End the pod.
+    Stop,
+    /// Take away what the pod left outside of its directory.
+    Gc,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Operation::Enter => "enter",
+            Operation::Stop => "stop",
+            Operation::Gc => "gc",
+        }
+    }
+}
+
+const PREFIX: &str = "coreos.com/rkt/stage1/";
+
+/// The program of a stage1 for `operation`, a path in its root.
+pub(crate) fn program(manifest: &ImageManifest, operation: Operation) -> Result<&str> {
+    let annotation = format!("{PREFIX}{}", operation.name());
+    manifest.annotations.get(&annotation).with_context(|| {
+        format!(
+            "The stage1 {:?} has no {:?} entrypoint: its manifest lacks the annotation {annotation}",
+            manifest.name.as_str(),
+            operation.name()
+        )
+    })
+}
+
+/// The version of the interface that a stage1 is written for.
+pub(crate) fn interface_version(manifest: &ImageManifest) -> Result<u32> {
+    let Some(text) = manifest.annotations.get(&format!("{PREFIX}interface-version")) else { return Ok(1) };
+    text.parse().with_context(|| {
+        format!(
+            "The stage1 {:?} has the interface version {text:?}, which is no number",
+            manifest.name.as_str()
+        )
+    })
+}
+
+/// Where the stage1's own files are.
+#[derive(Debug)]
+enum Tree {
+    /// The layers of the image, top first.
+    Layers(Vec<PathBuf>),
+    /// The pod's copy.
+    Copy,
+}
+
+/// An entrypoint of a pod's stage1.
+#[derive(Debug)]
+pub(crate) struct Entrypoint {
+    operation: Operation,
+    program: String,
+    /// The version of the interface that the stage1 is written for.
+    pub(crate) interface_version: u32,
+    /// The path of the pod directory.
+    pod: PathBuf,
+    tree: Tree,
+    /// The tree whose overlay is mounted at `stage1/rootfs` before the program runs.
+    overlay: Option<String>,
+}
+
+impl Entrypoint {
+    /// Finds the entrypoint for `operation` of the pod `dir`, which stands at the absolute path `pod`.
+    pub(crate) fn find(context: &Context, dir: &PodDir, pod: PathBuf, operation: Operation) -> Result<Self> {
+        let manifest = dir.stage1_manifest()?;
+        let program = program(&manifest, operation)?.to_owned();
+        let interface_version = interface_version(&manifest)?;
+        let id = dir.stage1_tree_id()?;
+        let overlay = dir.is_overlay()?;
+        let layers = match &id {
+            Some(id) => layers(context, id),
+            None => Err(anyhow!("the pod directory does not tell which one")),
+        };
+        let tree = match layers {
+            Ok(layers) => Tree::Layers(layers),
+            Err(_) if !overlay => Tree::Copy,
+            Err(error) => {
+                return Err(error.context(format!(
+                    "Cannot find the stage1 image of the pod for its {:?} entrypoint",
+                    operation.name()
+                )));
+            }
+        };
+        let overlay = id.filter(|_| overlay && operation == Operation::Gc);
+        Ok(Self { operation, program, interface_version, pod, tree, overlay })
+    }
+
+    /// Runs the entrypoint as a child and waits for it. Fails when the child does.
+    pub(crate) fn run(&self, args: &[OsString]) -> Result<()> {
+        let child = match sys::process::fork() {
+            Ok(Fork::Parent(child)) => child,
+            Ok(Fork::Child) => {
+                let error = self.execute(args);
+                crate::report::error(self.operation.name(), &error, false);
+                sys::process::exit_now(254);
+            }
+            Err(error) => return Err(error).context("Cannot make a process"),
+        };
+        let status = child.wait().context("Cannot wait for the entrypoint")?;
+        let what = || format!("The {:?} entrypoint of the stage1", self.operation.name());
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => Ok(()),
+            (Some(code), _) => bail!("{} failed with exit code {code}", what()),
+            (None, signal) => bail!("{} was killed by signal {}", what(), signal.unwrap_or_default()),
+        }
+    }
+
+    /// Becomes the entrypoint. Returns only when that fails.
+    pub(crate) fn execute(&self, args: &[OsString]) -> anyhow::Error {
+        match self.prepare(args) {
+            Ok(ready) => {
+                let error = sys::process::execute_path(&ready.path, &ready.arguments, &ready.environment);
+                anyhow::Error::new(std::io::Error::from(error)).context(self.failure())
+            }
+            Err(error) => error.context(self.failure()),
+        }
+    }
+
+    fn failure(&self) -> String {
+        format!("Cannot run the {:?} entrypoint {:?} of the stage1", self.operation.name(), self.program)
+    }
+
+    /// Everything up to the last step.
+    fn prepare(&self, args: &[OsString]) -> Result<Ready> {
+        let many = matches!(&self.tree, Tree::Layers(layers) if layers.len() > 1);
+        if many || self.overlay.is_some() {
+            // From here on paths are looked up anew: handles from before belong to the old namespace.
+            sys::namespace::private_mounts().context("Cannot make a mount namespace")?;
+        }
+        let dir = PodDir::from(open_directory(&self.pod)?);
+        rustix::process::fchdir(&dir).context("Cannot go to the pod directory")?;
+        let mut held = None;
+        let (root, name) = match &self.tree {
+            Tree::Copy => (dir.open_directory("stage1/rootfs")?, self.pod.join("stage1/rootfs")),
+            Tree::Layers(layers) => match layers.as_slice() {
+                [only] => (open_directory(only)?, only.clone()),
+                layers => (view(&dir, layers)?, PathBuf::from("/")),
+            },
+        };
+        let inside = Path::new(&self.program);
+        let file = sys::path::open_in_root(root.as_fd(), inside, OFlags::PATH, Mode::empty())
+            .with_context(|| format!("Cannot open {:?} in the stage1", self.program))?;
+        let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = if many {
+            // Only the handle leads into a mount that stands nowhere.
+            sys::fd::set_inherited(&file, true).context("Cannot hand on the program")?;
+            held = Some(file);
+            PathBuf::from(handle)
+        } else {
+            // The path as the kernel has it: links were followed inside the root.
+            std::fs::read_link(&handle).context("Cannot find the program's path")?
+        };
+        if let Some(id) = &self.overlay
+            && let Tree::Layers(layers) = &self.tree
+        {
+            mount_root(&dir, id, layers).context("Cannot mount the stage1 root")?;
+        }
+        let name = name.join(inside.strip_prefix("/").unwrap_or(inside)).into_os_string();
+        Ok(Ready {
+            path: c_string(path.as_os_str())?,
+            arguments: std::iter::once(&name)
+                .chain(args)
+                .map(|word| c_string(word))
+                .collect::<Result<_>>()?,
+            environment: environment()?,
+            _held: held,
+        })
+    }
+}
+
+/// The directories of the layers of the rendered tree `id`, top first.
+fn layers(context: &Context, id: &str) -> Result<Vec<PathBuf>> {
+    let store = context.data_dir()?.join("cas");
+    let path = store.join("tree").join(id);
+    let list = std::fs::read_to_string(&path)
+        .with_context(|| format!("Cannot read {:?}", path.display().to_string()))?;
+    Ok(list.lines().map(|layer| store.join("layer").join(layer).join("rootfs")).collect())
+}
+
+/// A program about to be executed.
+struct Ready {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    /// What `path` leads through.
+    _held: Option<OwnedFd>,
+}
+
+/// A read-only view of several layers that stands nowhere: mounted, taken as a handle, unmounted.
+fn view(dir: &PodDir, layers: &[PathBuf]) -> Result<OwnedFd> {
+    let lowers: Vec<OwnedFd> = layers.iter().map(|layer| open_directory(layer)).collect::<Result<_>>()?;
+    let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
+    let target = dir.open_directory("stage1/rootfs")?;
+    sys::mount::overlay(target.as_fd(), &lowers, None).context("Cannot join the layers of the stage1")?;
+    // Opened again: the handle from before is what the overlay now covers.
+    let top = dir.open_directory("stage1/rootfs")?;
+    let tree = sys::mount::clone_tree(top.as_fd(), false).context("Cannot take the joined layers")?;
+    sys::mount::unmount(top.as_fd(), true).context("Cannot unmount the joined layers")?;
+    Ok(tree)
+}
+
+/// Mounts the root of the stage1, as the pod left it, at its usual place.
+fn mount_root(dir: &PodDir, id: &str, layers: &[PathBuf]) -> Result<()> {
+    let lowers: Vec<OwnedFd> = layers.iter().map(|layer| open_directory(layer)).collect::<Result<_>>()?;
+    let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
+    let written = dir.open_overlay(id, None)?;
+    let upper = sys::mount::Upper { upper: written.upper.as_fd(), work: written.work.as_fd() };
+    let target = dir.open_directory("stage1/rootfs")?;
+    sys::mount::overlay(target.as_fd(), &lowers, Some(upper))?;
+    Ok(())
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    sys::path::open_directory(path)
+        .with_context(|| format!("Cannot open the directory {:?}", path.display().to_string()))
+}
+
+/// Our environment without what is meant for the `run` entrypoint only.
+fn environment() -> Result<Vec<CString>> {
+    std::env::vars_os()
+        .filter(|(name, _)| name != LOCK_FD_VARIABLE)
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            c_string(&entry)
+        })
+        .collect()
+}
+
+fn c_string(word: &OsStr) -> Result<CString> {
+    CString::new(word.as_bytes())
+        .with_context(|| format!("{:?} contains a NUL byte", OsString::from_vec(word.as_bytes().to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(annotations: &str) -> ImageManifest {
+        let json = format!(
+            r#"{{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/stage1","annotations":[{annotations}]}}"#
+        );
+        ImageManifest::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn annotations_name_the_programs() {
+        let stage1 = manifest(
+            r#"{"name":"coreos.com/rkt/stage1/gc","value":"/gc"},{"name":"coreos.com/rkt/stage1/interface-version","value":"5"}"#,
+        );
+        assert_eq!(program(&stage1, Operation::Gc).unwrap(), "/gc");
+        assert_eq!(interface_version(&stage1).unwrap(), 5);
+        let error = program(&stage1, Operation::Stop).unwrap_err().to_string();
+        for part in ["example.com/stage1", "\"stop\"", "coreos.com/rkt/stage1/stop"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(interface_version(&manifest("")).unwrap(), 1);
+        let odd = manifest(r#"{"name":"coreos.com/rkt/stage1/interface-version","value":"x"}"#);
+        assert!(interface_version(&odd).is_err());
+    }
+}
