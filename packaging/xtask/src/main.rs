@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod host;
 mod install;
 mod packages;
 mod shell;
@@ -36,6 +37,8 @@ enum Task {
     Demo(demo::Options),
     /// Check and test everything; or only the named stages
     Test(test::Options),
+    /// Run a command, or a shell, in a fresh namespace host with the product in it
+    Host(host::Options),
     /// Time `rkt run` against its peers
     Bench(bench::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         Task::Install { destdir, profile } => install::install(&destdir, profile),
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
+        Task::Host(options) => host::host(&options),
         Task::Bench(options) => bench::bench(&options),
     }
 }

@@ -1,24 +1,15 @@
-//! Boots a test host with the product in it and runs a command there, a shell without one:
-//!
-//! ```text
-//! cargo run -p tests --bin test-host [-- COMMAND [ARG…]]
-//! ```
+//! Boots a bare test host and runs a command there: `test-host COMMAND [ARG…]`. For the test that kills a test process;
+//! `cargo xtask host` is for people.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tests::host::{Data, Host};
-use tests::{images, product};
 
 fn main() -> Result<ExitCode> {
     let mut words = std::env::args().skip(1);
-    let bare = std::env::var_os("RKT_TEST_HOST_BARE").is_some();
-    let product = if bare { None } else { Some(product::tree()?) };
-    let host = Host::boot(product.as_deref(), Data::Memory)?;
-    if !bare {
-        images::install(&host);
-    }
-    let program = words.next().unwrap_or_else(|| "bash".to_owned());
+    let program = words.next().context("No command was given")?;
+    let host = Host::boot(None, Data::Memory)?;
     let status = host.exec(&program).args(words).interactive()?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
 }

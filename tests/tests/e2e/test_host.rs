@@ -75,7 +75,6 @@ fn leaves_nothing_behind() {
 fn ends_with_a_killed_test_process() {
     let mut user = Command::new(env!("CARGO_BIN_EXE_test-host"))
         .args(["sh", "-c", "echo up; exec sleep 4321"])
-        .env("RKT_TEST_HOST_BARE", "1")
         .stdout(Stdio::piped())
         .spawn()
         .expect("start test-host");
