@@ -1,0 +1,233 @@
+//! One pass over an archive: decompress → digest and walk → unpack, each step in a thread of its own.
+//!
+//! ```text
+//! source ─▶ decompress ─┬─▶ SHA-512
+//!                       └─▶ walk, unpack        (chunks of 256 KiB, shared, at most 8 on the way to each)
+//! ```
+//! Memory does not grow with the archive. The digest is that of the whole uncompressed stream, padding
+//! included, so it counts only when the walk came to its end.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha512};
+
+use crate::archive::aci::{Layout, Place, normalise};
+use crate::archive::{ArchiveError, Entry, Feed, Kind, Walker};
+use crate::decompress::{Compression, Decompressor};
+use crate::limits::{Limit, Limits, RATIO_GRACE};
+use crate::unpack::{Unpacked, Unpacker};
+
+const CHUNK: usize = 256 << 10;
+const ON_THE_WAY: usize = 8;
+
+/// What one pass over an archive found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// SHA-512 of the uncompressed archive: 128 hexadecimal digits.
+    pub sha512: String,
+    /// Length of the uncompressed archive in bytes.
+    pub size: u64,
+    /// How it was compressed.
+    pub compression: Compression,
+    /// Number of entries.
+    pub entries: u64,
+    /// Bytes written to files.
+    pub unpacked: u64,
+    /// Extended attributes that were dropped.
+    pub dropped_xattrs: u64,
+    /// The image manifest, byte for byte.
+    pub manifest: Vec<u8>,
+}
+
+/// Reads the App Container image `source` once. With `root`, an empty directory, its root file system is
+/// unpacked there; without, the image is only checked. `umask_cleared` is for [`Unpacker::new`].
+pub fn run(
+    source: impl Read + Send + 'static,
+    root: Option<OwnedFd>,
+    limits: &Limits,
+    umask_cleared: bool,
+) -> Result<Outcome, ArchiveError> {
+    let unpacker = root.map(|root| Unpacker::new(root, limits, umask_cleared)).transpose()?;
+    let (to_walk, walked) = sync_channel(ON_THE_WAY);
+    let (to_hash, hashed) = sync_channel::<Arc<Chunk>>(ON_THE_WAY);
+    let bounds = limits.clone();
+    let decompress = spawn("decompress", move || decompress(source, &bounds, &to_walk, &to_hash))?;
+    let hash = spawn("sha512", move || {
+        let mut hasher = Sha512::new();
+        for chunk in hashed {
+            hasher.update(chunk.bytes());
+        }
+        hasher.finalize()
+    })?;
+    // When the walk fails the threads are not waited for: the source may never end. They stop by themselves,
+    // for nobody takes their chunks any more.
+    let walk = walk(ChunkFeed { chunks: walked, current: None, used: 0 }, unpacker, limits)?;
+    let (Ok((compression, size)), Ok(digest)) = (decompress.join(), hash.join()) else {
+        // Unreachable with panic = "abort".
+        return Err(ArchiveError::Read { errno: rustix::io::Errno::IO.raw_os_error() });
+    };
+    Ok(Outcome {
+        sha512: hex(&digest),
+        size,
+        compression,
+        entries: walk.entries,
+        unpacked: walk.unpacked.bytes,
+        dropped_xattrs: walk.unpacked.dropped_xattrs,
+        manifest: walk.manifest,
+    })
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+struct Walked {
+    entries: u64,
+    unpacked: Unpacked,
+    manifest: Vec<u8>,
+}
+
+fn walk(feed: impl Feed, mut unpacker: Option<Unpacker>, limits: &Limits) -> Result<Walked, ArchiveError> {
+    let mut walker = Walker::new(feed, limits);
+    let mut layout = Layout::default();
+    let mut manifest = Vec::new();
+    while let Some(mut entry) = walker.next_entry()? {
+        let path = normalise(&entry.path, limits)?;
+        match layout.place(&entry, &path)? {
+            Place::Top => {}
+            Place::Manifest => manifest = read_manifest(&entry, &mut walker, limits)?,
+            Place::Root(inside) => {
+                if let Kind::HardLink(target) = &entry.kind {
+                    entry.kind = Kind::HardLink(Layout::link_target(&entry, target, limits)?);
+                }
+                if let Some(unpacker) = &mut unpacker {
+                    unpacker.put(&entry, inside, &mut walker)?;
+                }
+            }
+        }
+    }
+    layout.finish()?;
+    let unpacked = unpacker.map_or(Ok(Unpacked::default()), Unpacker::finish)?;
+    Ok(Walked { entries: walker.entries(), unpacked, manifest })
+}
+
+fn read_manifest<F: Feed>(
+    entry: &Entry,
+    walker: &mut Walker<F>,
+    limits: &Limits,
+) -> Result<Vec<u8>, ArchiveError> {
+    if entry.size > limits.manifest {
+        return Err(ArchiveError::limit(Limit::Manifest, limits.manifest, Some(&entry.path)));
+    }
+    let mut manifest = Vec::new();
+    loop {
+        let content = walker.content()?;
+        if content.is_empty() {
+            return Ok(manifest);
+        }
+        manifest.extend_from_slice(content);
+        let count = content.len();
+        walker.consume_content(count);
+    }
+}
+
+/// A piece of the uncompressed stream. Its buffer goes home when the last reader is done with it.
+struct Chunk {
+    buffer: Vec<u8>,
+    len: usize,
+    home: Sender<Vec<u8>>,
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let _ = self.home.send(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// Sends the uncompressed stream to both readers; returns the format and the length of the stream.
+fn decompress(
+    source: impl Read,
+    limits: &Limits,
+    to_walk: &SyncSender<Result<Arc<Chunk>, ArchiveError>>,
+    to_hash: &SyncSender<Arc<Chunk>>,
+) -> (Compression, u64) {
+    let mut format = Compression::Plain;
+    let mut size = 0;
+    let result = (|| {
+        let (home, returned) = channel();
+        let mut decompressor = Decompressor::new(source, limits.decoder_memory)?;
+        format = decompressor.format();
+        loop {
+            let mut buffer = returned.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+            let len = decompressor.fill(&mut buffer)?;
+            size += len as u64;
+            if size > limits.unpacked {
+                return Err(ArchiveError::limit(Limit::Unpacked, limits.unpacked, None));
+            }
+            if size > RATIO_GRACE && size / decompressor.taken().max(1) > limits.ratio {
+                return Err(ArchiveError::limit(Limit::Ratio, limits.ratio, None));
+            }
+            let chunk = Arc::new(Chunk { buffer, len, home: home.clone() });
+            let last = len < CHUNK;
+            if to_walk.send(Ok(Arc::clone(&chunk))).is_err() || to_hash.send(chunk).is_err() || last {
+                return Ok(());
+            }
+        }
+    })();
+    if let Err(error) = result {
+        let _ = to_walk.send(Err(error));
+    }
+    (format, size)
+}
+
+/// The chunks as the walker wants them.
+struct ChunkFeed {
+    chunks: Receiver<Result<Arc<Chunk>, ArchiveError>>,
+    current: Option<Arc<Chunk>>,
+    used: usize,
+}
+
+impl Feed for ChunkFeed {
+    fn fill(&mut self) -> Result<&[u8], ArchiveError> {
+        while self.current.as_ref().is_none_or(|chunk| self.used == chunk.len) {
+            self.used = 0;
+            self.current = None;
+            match self.chunks.recv() {
+                Ok(chunk) => self.current = Some(chunk?),
+                Err(_) => return Ok(&[]),
+            }
+        }
+        Ok(self.current.as_ref().map_or(&[][..], |chunk| &chunk.bytes()[self.used..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used += count;
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, ArchiveError> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| ArchiveError::System {
+        doing: "start a thread for".to_owned(),
+        entry: "the archive".to_owned(),
+        errno: error.raw_os_error().unwrap_or(0),
+    })
+}
