@@ -9,6 +9,7 @@
 //!   and the rule in a [`ManifestError`].
 //! * Serialising writes the fields in the order of the specification's schema and leaves out empty optional ones, so
 //!   `serde_json::to_vec` is the canonical form.
+//! * [`value`] holds the syntaxes of flags such as `--volume` and `--net`.
 
 mod app;
 mod capability;
@@ -24,6 +25,7 @@ mod pod;
 mod port;
 mod quantity;
 mod semver;
+pub mod value;
 mod volume;
 
 pub use app::{App, Environment, EnvironmentVariable, EventHandler, EventHandlerKind, MountPoint};
@@ -38,4 +40,5 @@ pub use pod::{PodManifest, RuntimeApp, RuntimeImage};
 pub use port::{ExposedPort, Port};
 pub use quantity::{Quantity, QuantityError};
 pub use semver::{SPEC_VERSION, SemVer, SemVerError};
+pub use value::{DnsList, HostsEntry, NetList, PortMapping, SeccompSpec, ValueError};
 pub use volume::{Mount, Volume, VolumeKind};

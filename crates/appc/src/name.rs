@@ -253,8 +253,8 @@ mod tests {
             ("àb", Some("b"), Some("b")),
         ] {
             assert_eq!(AcName::sanitize(text).ok().as_ref().map(AcName::as_str), name, "{text:?}");
-            if identifier.is_some() {
-                assert_eq!(AcIdentifier::sanitize(text).unwrap().as_str(), identifier.unwrap(), "{text:?}");
+            if let Some(identifier) = identifier {
+                assert_eq!(AcIdentifier::sanitize(text).unwrap().as_str(), identifier, "{text:?}");
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::json::{At, Node, Read, deserialize_by_read};
 
 /// Billionths in one.
 const NANO: i128 = 1_000_000_000;
+/// How many significant digits are read.
+const MAX_DIGITS: usize = 20;
 
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum QuantityError {
     /// It is below zero.
     #[error("{0:?} must not be negative")]
     Negative(String),
+    /// It has more than 20 significant digits.
+    #[error("{0:?} has too many digits (20 count at most)")]
+    TooPrecise(String),
     /// It is more than 2^63 - 1.
     #[error("{0:?} is too large (the limit is 2^63 - 1)")]
     TooLarge(String),
@@ -107,45 +112,29 @@ fn scale(suffix: &str) -> Option<Scale> {
     })
 }
 
-/// `digits` × 10^`power` × 2^`shift` as a whole number, rounded up; `None` when it is above `limit`.
-fn scaled(digits: &str, power: i64, shift: u32, limit: i128) -> Option<i128> {
-    let significant = digits.trim_end_matches('0');
-    if significant.is_empty() {
+/// `digits` × 10^`power` × 2^`shift` as a whole number, rounded up; `None` when it does not fit.
+///
+/// `digits` has at most [`MAX_DIGITS`] digits, so that no step rounds before the last division: 10^20 × 2^60 fits 127
+/// bits, and dividing by ten again and again, each time rounding up, gives what one division would.
+fn scaled(digits: &str, power: i64, shift: u32) -> Option<i128> {
+    if digits.is_empty() {
         return Some(0);
     }
-    let power = power + i64::try_from(digits.len() - significant.len()).ok()?;
-    let size = power + i64::try_from(significant.len()).ok()?;
-    if size > 40 {
+    if power > 40 {
         return None;
     }
-    // Digits that cannot matter but for rounding up: below a billionth of a billionth.
-    let keep = usize::try_from((size + 38).max(0)).ok()?.min(significant.len()).min(36);
-    let (head, tail) = significant.split_at(keep);
-    let mut number: i128 = if head.is_empty() { 0 } else { head.parse().ok()? };
-    let mut inexact = !tail.is_empty();
-    let mut power = power + i64::try_from(tail.len()).ok()?;
-    // Doubling and dividing take turns, so that no step leaves 128 bits unless the result does.
-    let mut shift = shift;
-    while power < 0 {
-        while shift > 0 && number < 1 << 120 {
-            number <<= 1;
-            shift -= 1;
-        }
-        inexact |= number % 10 != 0;
-        number /= 10;
+    let mut number: i128 = digits.parse().ok()?;
+    number = number.checked_mul(1 << shift)?;
+    let mut power = power;
+    while power < 0 && number > 1 {
+        number = div_up(number, 10);
         power += 1;
-        if number == 0 {
-            break;
-        }
     }
-    while power > 0 && number > 0 {
-        number = number.checked_mul(10).filter(|number| *number <= limit)?;
+    while power > 0 {
+        number = number.checked_mul(10)?;
         power -= 1;
     }
-    for _ in 0..shift {
-        number = number.checked_mul(2).filter(|number| *number <= limit)?;
-    }
-    Some(number + i128::from(inexact)).filter(|number| *number <= limit)
+    Some(number)
 }
 
 impl FromStr for Quantity {
@@ -168,9 +157,15 @@ impl FromStr for Quantity {
             Scale::Two(shift) => (0, shift),
         };
         let digits = format!("{whole}{fraction}");
-        let power = i64::from(power) - i64::try_from(fraction.len()).map_err(|_| form())? + 9;
-        let limit = i128::from(i64::MAX) * NANO;
-        let nanos = scaled(digits.trim_start_matches('0'), power, shift, limit)
+        let digits = digits.trim_start_matches('0');
+        let significant = digits.trim_end_matches('0');
+        if significant.len() > MAX_DIGITS {
+            return Err(QuantityError::TooPrecise(text.to_owned()));
+        }
+        let length = |text: &str| i64::try_from(text.len()).map_err(|_| form());
+        let power = i64::from(power) + 9 - length(fraction)? + length(digits)? - length(significant)?;
+        let nanos = scaled(significant, power, shift)
+            .filter(|nanos| *nanos <= i128::from(i64::MAX) * NANO)
             .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
         if negative && nanos != 0 {
             return Err(QuantityError::Negative(text.to_owned()));
@@ -229,3 +224,105 @@ impl Read for Quantity {
 }
 
 deserialize_by_read!(Quantity);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        for (text, value, milli) in [
+            ("0", 0, 0),
+            ("2", 2, 2000),
+            ("+2", 2, 2000),
+            ("-0", 0, 0),
+            ("500m", 1, 500),
+            ("0.5", 1, 500),
+            (".5", 1, 500),
+            ("5.", 5, 5000),
+            ("1n", 1, 1),
+            ("1500u", 1, 2),
+            ("50M", 50_000_000, 50_000_000_000),
+            ("1k", 1000, 1_000_000),
+            ("1G", 1_000_000_000, 1_000_000_000_000),
+            ("16Mi", 16 << 20, (16 << 20) * 1000),
+            ("1.5Gi", 3 << 29, (3 << 29) * 1000),
+            ("0.1Ki", 103, 102_400),
+            ("4Ti", 4 << 40, (4 << 40) * 1000),
+            ("1e3", 1000, 1_000_000),
+            ("12E2", 1200, 1_200_000),
+            ("1E", 1_000_000_000_000_000_000, u64::MAX),
+            ("1e-3", 1, 1),
+            ("25e+1", 250, 250_000),
+            ("7Ei", 7 << 60, u64::MAX),
+            ("7.99999999999999999Ei", 9_223_372_036_854_775_797, u64::MAX),
+            ("9223372036854775807", 9_223_372_036_854_775_807, u64::MAX),
+            ("9223372036854775807000m", 9_223_372_036_854_775_807, u64::MAX),
+            ("0.000000000000000000000001", 1, 1),
+            ("0e999999999999", 0, 0),
+            ("1e-999999999999", 1, 1),
+            ("100000000000000000000000000000000000000000e-40", 10, 10_000),
+            ("0.00000000000000000000000000000000000000000125e43", 13, 12_500),
+        ] {
+            let quantity: Quantity = text.parse().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((quantity.value(), quantity.milli_value()), (value, milli), "{text}");
+            assert_eq!(quantity.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let cases: &[(&[&str], fn(String) -> QuantityError)] = &[
+            (
+                &[
+                    "", "m", "Mi", "1K", "1mi", "1 Mi", " 1", "1Mib", "1e", "1e+", "1e1.5", "1.2.3", "--1",
+                    "0x10", "١", "1Mi\n", ".",
+                ],
+                QuantityError::Form,
+            ),
+            (&["-1", "-0.5", "-1Mi"], QuantityError::Negative),
+            (
+                &[
+                    "8Ei",
+                    "9223372036854775808",
+                    "9223372036854775807.1",
+                    "1e19",
+                    "1e999999999999",
+                    "100000E",
+                    "1e41",
+                ],
+                QuantityError::TooLarge,
+            ),
+            (&["1.00000000000000000000000001"], QuantityError::TooPrecise),
+        ];
+        for (texts, error) in cases {
+            for text in *texts {
+                assert_eq!(text.parse::<Quantity>(), Err(error((*text).to_owned())), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn json_takes_numbers_and_texts() {
+        for (json, text) in
+            [("\"16Mi\"", "16Mi"), ("1000000", "1000000"), ("0.25", "0.25"), ("1.5e3", "1500")]
+        {
+            let quantity: Quantity = serde_json::from_str(json).unwrap();
+            assert_eq!(quantity.as_str(), text);
+            assert_eq!(serde_json::to_string(&quantity).unwrap(), format!("{text:?}"));
+        }
+        for json in ["true", "null", "[]", "-1", "1e300", "18446744073709551615", "\"1K\""] {
+            assert!(serde_json::from_str::<Quantity>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn amounts_compare_not_texts() {
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(quantity("1Ki"), quantity("1024"));
+        assert_eq!(quantity("1"), quantity("1000m"));
+        assert!(quantity("1Mi") > quantity("1M"));
+        assert_eq!(Quantity::from_value(4096), quantity("4Ki"));
+        assert_eq!(Quantity::from_value(u64::MAX).value(), i64::MAX.unsigned_abs());
+    }
+}
