@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use pod::Pods;
 
 use crate::cli::global::DATA_DIR;
 use crate::config::Config;
@@ -24,11 +25,20 @@ pub(crate) struct Context {
     dir_flag: Option<PathBuf>,
     config: OnceCell<Config>,
     data_dir: OnceCell<PathBuf>,
+    pods: OnceCell<Pods>,
 }
 
 impl Context {
     pub(crate) fn new(debug: bool, dir_flag: Option<PathBuf>, roots: Roots, insecure: Insecure) -> Self {
-        Self { debug, insecure, roots, dir_flag, config: OnceCell::new(), data_dir: OnceCell::new() }
+        Self {
+            debug,
+            insecure,
+            roots,
+            dir_flag,
+            config: OnceCell::new(),
+            data_dir: OnceCell::new(),
+            pods: OnceCell::new(),
+        }
     }
 
     /// The configuration of all roots.
@@ -50,6 +60,25 @@ impl Context {
             Ok(absolute.canonicalize().unwrap_or(absolute))
         })
         .map(PathBuf::as_path)
+    }
+
+    /// The pods of the data directory.
+    pub(crate) fn pods(&self) -> Result<&Pods> {
+        get_or_try(&self.pods, || Ok(Pods::open(self.data_dir()?)?))
+    }
+
+    pub(crate) fn render(&self, _image: &crate::images::StoredImage) -> Result<crate::launch::roots::Layers> {
+        anyhow::bail!("x")
+    }
+    pub(crate) fn layers(&self, _tree: &str) -> Result<crate::launch::roots::Layers> {
+        anyhow::bail!("x")
+    }
+    pub(crate) fn copy(
+        &self,
+        _layers: &crate::launch::roots::Layers,
+        _to: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<()> {
+        anyhow::bail!("x")
     }
 
     /// Refuses to go on without root.

@@ -11,10 +11,15 @@ mod commands;
 mod config;
 mod context;
 mod entrypoint;
+mod images;
 mod insecure;
+mod launch;
+mod options;
 mod pod_args;
 mod pod_view;
+mod prepare;
 mod report;
 mod show;
+mod stage1;
 
 pub use cli::{command, main};

@@ -1,0 +1,107 @@
+//! The root file systems of a pod: overlays of layers of the store, or copies.
+//!
+//! ```text
+//! stage1/rootfs                          the stage1
+//! stage1/rootfs/opt/stage2/APP/manifest  what the app's image says of itself
+//! stage1/rootfs/opt/stage2/APP/rootfs    the app
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use pod::{OverlayDirs, PodDir};
+use rustix::fs::{Mode, OFlags};
+use sys::mount::Upper;
+
+/// A rendered image: what its overlay is made of.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    /// The id of the tree.
+    pub(crate) tree: String,
+    /// The roots of its layers, top first.
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// An app of the pod.
+#[derive(Debug)]
+pub(crate) struct AppRoot {
+    pub(crate) name: String,
+    /// The manifest of its image, JSON.
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) layers: Layers,
+}
+
+/// All roots of one pod.
+#[derive(Debug)]
+pub(crate) enum Roots {
+    /// Mounted when the pod starts.
+    Overlays { stage1: Layers, apps: Vec<AppRoot> },
+    /// Already there.
+    Copies,
+}
+
+/// Where the root of an app is in the root of the stage1.
+pub(crate) fn app_directory(app: &str) -> PathBuf {
+    Path::new("opt/stage2").join(app)
+}
+
+impl Roots {
+    /// Mounts the roots of `pod`, which was opened in the mount namespace of the pod.
+    pub(crate) fn mount(&self, pod: &PodDir) -> Result<()> {
+        let Roots::Overlays { stage1, apps } = self else { return Ok(()) };
+        let root = mount_stage1(pod, stage1)?;
+        for app in apps {
+            let directory = app_directory(&app.name);
+            let target = sys::path::create_dir_all_in_root(
+                root.as_fd(),
+                &directory.join("rootfs"),
+                Mode::from_raw_mode(0o755),
+            )
+            .with_context(|| format!("Cannot make the directory of app {:?}", app.name))?;
+            write_in(&root, &directory, "manifest", &app.manifest)
+                .with_context(|| format!("Cannot write the manifest of app {:?}", app.name))?;
+            let dirs = pod.open_overlay(&app.layers.tree, Some(&app.name))?;
+            mount_layers(&app.layers, &dirs, target.as_fd())
+                .with_context(|| format!("Cannot mount the root of app {:?}", app.name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Mounts the root of the stage1 and opens it.
+pub(crate) fn mount_stage1(pod: &PodDir, layers: &Layers) -> Result<OwnedFd> {
+    let target = pod.open_directory("stage1/rootfs")?;
+    let dirs = pod.open_overlay(&layers.tree, None)?;
+    mount_layers(layers, &dirs, target.as_fd()).context("Cannot mount the root of the stage1")?;
+    // Opened again: the handle of before is below the mount.
+    Ok(pod.open_directory("stage1/rootfs")?)
+}
+
+fn mount_layers(layers: &Layers, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
+    let handles = layers.open()?;
+    let lowers: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
+    let upper = Upper { upper: dirs.upper.as_fd(), work: dirs.work.as_fd() };
+    sys::mount::overlay(target, &lowers, Some(upper)).context("Overlay")
+}
+
+impl Layers {
+    /// Opens the root of each layer.
+    pub(crate) fn open(&self) -> Result<Vec<OwnedFd>> {
+        let open = |path: &PathBuf| {
+            sys::path::open_directory(path)
+                .with_context(|| format!("Cannot open the layer {}", path.display()))
+        };
+        self.paths.iter().map(open).collect()
+    }
+}
+
+/// Writes the file `name` in `directory` inside `root`, whose links lead nowhere else.
+pub(crate) fn write_in(root: &OwnedFd, directory: &Path, name: &str, content: &[u8]) -> Result<()> {
+    let mode = Mode::from_raw_mode(0o755);
+    let directory = sys::path::create_dir_all_in_root(root.as_fd(), directory, mode)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut std::fs::File::from(file), content)?;
+    Ok(())
+}

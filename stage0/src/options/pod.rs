@@ -1,0 +1,106 @@
+//! Flags about what a pod is made of, of `run` and `prepare`.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, anyhow, bail, ensure};
+
+use super::environment::EnvironmentArgs;
+use super::pull::{PullArgs, PullPolicy};
+use super::stage1::Stage1Args;
+use crate::apps::AppRequest;
+use crate::apps::grammar::AppWords;
+use crate::apps::manifest::PodRequest;
+
+/// Flags and images of a pod.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PodFlags {
+    #[command(flatten)]
+    pub(crate) stage1: Stage1Args,
+
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+
+    #[command(flatten)]
+    pull: PullArgs,
+
+    /// volumes to make available in the pod
+    #[arg(long, value_name = "NAME,kind=KIND,...")]
+    volume: Vec<String>,
+
+    /// mount point binding a volume to a path within an app
+    #[arg(long, value_name = "volume=VOL,target=PATH")]
+    mount: Vec<String>,
+
+    /// ports to expose on the host. Syntax: --port=NAME:HOSTPORT or --port=NAME:HOSTIP:HOSTPORT
+    #[arg(long, value_name = "NAME:HOSTPORT")]
+    port: Vec<String>,
+
+    /// disable overlay filesystem
+    #[arg(long)]
+    pub(crate) no_overlay: bool,
+
+    /// run within user namespaces
+    #[arg(long)]
+    private_users: bool,
+
+    /// the path to the pod manifest. If it's non-empty, then only '--net', '--no-overlay' and '--interactive' will
+    /// have effect
+    #[arg(long, value_name = "FILE")]
+    pod_manifest: Option<PathBuf>,
+
+    #[command(flatten)]
+    words: AppWords,
+}
+
+/// What a pod is made of.
+#[derive(Debug)]
+pub(crate) enum PodSource {
+    /// Images, and flags about them.
+    Images { pod: PodRequest, apps: Vec<AppRequest>, pull: PullPolicy },
+    /// A manifest in a file.
+    Manifest(PathBuf),
+}
+
+impl PodFlags {
+    /// What the flags ask for.
+    pub(crate) fn parse(&self, command: &str) -> Result<PodSource> {
+        ensure!(!self.private_users, "--private-users is not supported in this build");
+        let apps = self.words.parse(command)?;
+        let pull = self.pull.parse(command)?;
+        if let Some(path) = self.pod_manifest.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            let pulls = matches!(pull, Some(PullPolicy::Never | PullPolicy::Update));
+            let others = !self.volume.is_empty() || !self.mount.is_empty() || !self.port.is_empty();
+            if !apps.is_empty() || others || pulls || self.environment.any() {
+                bail!("conflicting flags set with --pod-manifest (see --help)");
+            }
+            return Ok(PodSource::Manifest(path.clone()));
+        }
+        ensure!(!apps.is_empty(), "must provide at least one image or specify the pod manifest");
+        let pod = PodRequest {
+            volumes: values("--volume", &self.volume)?,
+            mounts: values("--mount", &self.mount)?,
+            ports: values("--port", &self.port)?,
+            environment: self.environment.load()?,
+        };
+        pod.check(&apps)?;
+        Ok(PodSource::Images { pod, apps, pull: pull.unwrap_or(PullPolicy::New) })
+    }
+
+    /// Whether ports of the host are to be forwarded.
+    pub(crate) fn has_ports(&self) -> bool {
+        !self.port.is_empty()
+    }
+}
+
+fn values<T>(flag: &str, texts: &[String]) -> Result<Vec<T>>
+where
+    T: FromStr<Err: Display>,
+{
+    let value = |text: &String| {
+        text.parse()
+            .map_err(|error| anyhow!("{error}").context(format!("invalid argument {text:?} for {flag}")))
+    };
+    texts.iter().map(value).collect()
+}

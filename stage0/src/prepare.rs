@@ -1,0 +1,200 @@
+//! Makes a pod directory that a stage1 can run.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use appc::PodManifest;
+use pod::{Held, PodDir, Pods};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::apps::manifest::{self, ImageFacts};
+use crate::context::Context;
+use crate::images::{self, StoredImage};
+use crate::launch::roots::{self, AppRoot, Layers, Roots};
+use crate::launch::{Abi, overlay};
+use crate::options::pod::{PodFlags, PodSource};
+use crate::report;
+use crate::stage1;
+
+/// A pod that stands in `prepare`, whole and locked.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) pods: &'a Pods,
+    pub(crate) held: Held,
+    pub(crate) abi: Abi,
+    pub(crate) roots: Roots,
+    /// Keeps `image gc` from removing what the pod uses before it can be seen.
+    pub(crate) lock: OwnedFd,
+}
+
+/// What the pod directory is filled with.
+struct Content {
+    stage1: StoredImage,
+    /// The pod manifest as it is stored.
+    json: Vec<u8>,
+    /// Names of the apps, in order, and their images.
+    apps: Vec<(String, StoredImage)>,
+}
+
+/// Makes a pod of `source`. Writes its name to `uuid_file` as soon as it has one.
+pub(crate) fn prepare<'a>(
+    context: &'a Context,
+    command: &str,
+    flags: &PodFlags,
+    source: PodSource,
+    uuid_file: Option<&Path>,
+) -> Result<Prepared<'a>> {
+    let pods = context.pods()?;
+    let lock = lock_store(context.data_dir()?)?;
+    let stage1 = stage1::select(context, flags.stage1.parse()?)?;
+    let abi = Abi::of(stage1.manifest())?;
+    let content = content(context, stage1, source)?;
+    let with_overlay = !flags.no_overlay
+        && match overlay::check(context.data_dir()?) {
+            Ok(()) => true,
+            Err(reason) => {
+                report::notice(command, format_args!("disabling overlay support: {reason:?}"));
+                false
+            }
+        };
+    let mut held = pods.create()?;
+    let filled = save_uuid(uuid_file, &held).and_then(|()| {
+        if with_overlay {
+            fill_overlays(context, &held.dir, content)
+        } else {
+            fill_copies(context, &held.dir, content)
+        }
+    });
+    match filled {
+        Ok(roots) => Ok(Prepared { pods, held, abi, roots, lock }),
+        Err(error) => {
+            // What fails here is left to `gc`, which knows an aborted prepare.
+            if pods.discard(&mut held).is_ok() {
+                let _ = pods.remove(held);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Takes the shared lock that keeps the images in use in the store.
+fn lock_store(data_dir: &Path) -> Result<OwnedFd> {
+    let directory = data_dir.join("locks");
+    let path = directory.join("prepareLock");
+    let failed = || format!("Cannot take the lock {}", path.display());
+    let open = || {
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640))
+    };
+    let file = match open() {
+        Err(rustix::io::Errno::NOENT) => {
+            std::fs::create_dir_all(&directory).with_context(failed)?;
+            open()
+        }
+        opened => opened,
+    }
+    .with_context(failed)?;
+    rustix::fs::flock(&file, FlockOperation::LockShared).with_context(failed)?;
+    Ok(file)
+}
+
+fn save_uuid(file: Option<&Path>, held: &Held) -> Result<()> {
+    let Some(path) = file else { return Ok(()) };
+    std::fs::write(path, held.uuid.as_str())
+        .with_context(|| format!("Cannot write the UUID to {}", path.display()))
+}
+
+/// Finds the images and makes, or reads, the manifest.
+fn content(context: &Context, stage1: StoredImage, source: PodSource) -> Result<Content> {
+    match source {
+        PodSource::Images { pod, apps, pull } => {
+            let images = apps
+                .iter()
+                .map(|app| images::find(context, app, pull))
+                .collect::<Result<Vec<StoredImage>>>()?;
+            let facts = apps.into_iter().zip(images.iter().map(ImageFacts::from)).collect::<Vec<_>>();
+            let manifest = manifest::generate(pod, &facts)?;
+            let json = serde_json::to_vec(&manifest)?;
+            Ok(Content { stage1, json, apps: named(&manifest, images) })
+        }
+        PodSource::Manifest(path) => {
+            let cannot = || format!("Cannot use the pod manifest {}", path.display());
+            let json = std::fs::read(&path).with_context(cannot)?;
+            let manifest = PodManifest::parse(&json).with_context(cannot)?;
+            let images = manifest
+                .apps
+                .iter()
+                .map(|app| images::by_id(context, &app.image.id))
+                .collect::<Result<Vec<StoredImage>>>()
+                .with_context(cannot)?;
+            let mut facts = images.iter().map(ImageFacts::from);
+            manifest::check_given(&manifest, |_| facts.next().context("an app without an image"))
+                .with_context(cannot)?;
+            Ok(Content { stage1, json, apps: named(&manifest, images) })
+        }
+    }
+}
+
+fn named(manifest: &PodManifest, images: Vec<StoredImage>) -> Vec<(String, StoredImage)> {
+    manifest.apps.iter().map(|app| app.name.as_str().to_owned()).zip(images).collect()
+}
+
+/// Writes everything that the directory has in any case; the app's manifests are given back.
+fn write_manifests(dir: &PodDir, content: &Content) -> Result<()> {
+    dir.write_stage1_manifest(&content.stage1.manifest_json())?;
+    for (name, image) in &content.apps {
+        dir.write_image_manifest(name, &image.manifest_json())?;
+    }
+    dir.write_manifest(&content.json)?;
+    Ok(())
+}
+
+fn fill_overlays(context: &Context, dir: &PodDir, content: Content) -> Result<Roots> {
+    write_manifests(dir, &content)?;
+    let stage1 = context.render(&content.stage1)?;
+    dir.write_stage1_tree_id(&stage1.tree)?;
+    create_overlay(dir, &stage1, None)?;
+    dir.create_directory("stage1/rootfs")?;
+    let mut apps = Vec::with_capacity(content.apps.len());
+    for (name, image) in content.apps {
+        let layers = context.render(&image)?;
+        dir.write_tree_id(&name, &layers.tree)?;
+        create_overlay(dir, &layers, Some(&name))?;
+        apps.push(AppRoot { name, manifest: image.manifest_json(), layers });
+    }
+    dir.mark_overlay()?;
+    Ok(Roots::Overlays { stage1, apps })
+}
+
+fn create_overlay(dir: &PodDir, layers: &Layers, app: Option<&str>) -> Result<()> {
+    let top = layers.paths.first().context("an image without layers")?;
+    let top =
+        sys::path::open_directory(top).with_context(|| format!("Cannot open the layer {}", top.display()))?;
+    dir.create_overlay(&layers.tree, app, top.as_fd())?;
+    Ok(())
+}
+
+fn fill_copies(context: &Context, dir: &PodDir, content: Content) -> Result<Roots> {
+    write_manifests(dir, &content)?;
+    let root = dir.create_directory("stage1/rootfs")?;
+    let stage1 = context.render(&content.stage1)?;
+    dir.write_stage1_tree_id(&stage1.tree)?;
+    context.copy(&stage1, root.as_fd()).context("Cannot copy the root of the stage1")?;
+    for (name, image) in &content.apps {
+        let failed = || format!("Cannot copy the root of app {name:?}");
+        let directory = roots::app_directory(name);
+        let mode = Mode::from_raw_mode(0o755);
+        let target = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
+            .with_context(failed)?;
+        roots::write_in(&root, &directory, "manifest", &image.manifest_json()).with_context(failed)?;
+        let target = rustix::fs::openat(
+            &target,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        context.copy(&context.render(image)?, target.as_fd()).with_context(failed)?;
+    }
+    Ok(Roots::Copies)
+}
