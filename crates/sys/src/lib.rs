@@ -11,6 +11,7 @@
 //! | [`process`] | `fork`, `clone3`, `waitid`, `execveat` |
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
+//! | [`landlock`] | `landlock_create_ruleset` and its companions |
 //! | [`seccomp`] | `seccomp` |
 //! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
 //! | [`terminal`] | `ioctl` `TIOCSCTTY` |
@@ -20,6 +21,7 @@
 #![allow(unsafe_code)]
 
 pub mod fd;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod path;
