@@ -15,7 +15,7 @@ pub enum Error {
     )]
     NoUnifiedCgroups,
     /// systemd is not process 1.
-    #[error("systemd is not process 1 of this host, so there is nobody to ask for the scope {unit:?}")]
+    #[error("systemd is not process 1 of this host, so there is nobody to ask about the unit {unit:?}")]
     NoSystemd {
         /// The unit that was wanted.
         unit: String,
@@ -30,6 +30,14 @@ pub enum Error {
     #[error("systemd refused to start {unit:?}: {reason}")]
     Refused {
         /// The unit that was wanted.
+        unit: String,
+        /// The D-Bus error: name and message.
+        reason: String,
+    },
+    /// The manager refused the call.
+    #[error("systemd refused to stop {unit:?}: {reason}")]
+    StopRefused {
+        /// The unit.
         unit: String,
         /// The D-Bus error: name and message.
         reason: String,

@@ -18,6 +18,8 @@ const START_TRANSIENT_UNIT: Method<'static> = Method {
     member: "StartTransientUnit",
 };
 
+const STOP_UNIT: Method<'static> = Method { member: "StopUnit", ..START_TRANSIENT_UNIT };
+
 const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
                            interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
 
@@ -71,5 +73,11 @@ impl Manager {
                 return Ok(result);
             }
         }
+    }
+
+    /// Stops a unit. It has been asked to when this returns, not more.
+    pub(crate) fn stop_unit(&mut self, name: &str) -> Result<(), Fault> {
+        let call = self.connection.start(&STOP_UNIT, &(name, "replace"))?;
+        self.connection.answer(call).map(|_| ())
     }
 }

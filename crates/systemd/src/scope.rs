@@ -91,3 +91,23 @@ pub fn start(scope: &Scope<'_>) -> Result<()> {
         Err(fault) => Err(no_bus(fault)),
     }
 }
+
+/// Stops the scope `name`; one that is gone needs no stopping.
+///
+/// # Errors
+/// [`Error::NoSystemd`], [`Error::NoBus`], [`Error::StopRefused`].
+pub fn stop(name: &str) -> Result<()> {
+    if !crate::booted() {
+        return Err(Error::NoSystemd { unit: name.to_owned() });
+    }
+    let no_bus = |fault: Fault| Error::NoBus { reason: fault.to_string() };
+    let mut manager = Manager::connect(Instant::now() + TIMEOUT).map_err(no_bus)?;
+    match manager.stop_unit(name) {
+        Ok(()) => Ok(()),
+        Err(Fault::Answer { name, .. }) if name == "org.freedesktop.systemd1.NoSuchUnit" => Ok(()),
+        Err(fault @ Fault::Answer { .. }) => {
+            Err(Error::StopRefused { unit: name.to_owned(), reason: fault.to_string() })
+        }
+        Err(fault) => Err(no_bus(fault)),
+    }
+}
