@@ -69,7 +69,7 @@ impl Read for App {
     fn read(at: At<'_>) -> Result<Self, ManifestError> {
         at.object()?;
         let app = Self {
-            exec: at.or_default("exec")?,
+            exec: at.arguments("exec")?,
             event_handlers: at.or_default("eventHandlers")?,
             user: at.required_text("user")?.to_owned(),
             group: at.required_text("group")?.to_owned(),
@@ -82,6 +82,13 @@ impl Read for App {
             user_annotations: at.or_default("userAnnotations")?,
             user_labels: at.or_default("userLabels")?,
         };
+        for (field, text) in [
+            ("user", Some(&app.user)),
+            ("group", Some(&app.group)),
+            ("workingDirectory", app.working_directory.as_ref()),
+        ] {
+            text.map_or(Ok(()), |text| at.check_no_nul(field, text))?;
+        }
         if let Some(path) = app.working_directory.as_ref().filter(|path| !path.starts_with('/')) {
             return Err(at.field_error("workingDirectory", Rule::NotAbsolute(path.clone())));
         }
@@ -206,9 +213,7 @@ impl Read for EnvironmentVariable {
             return Err(at.field_error("name", Rule::Form { rule: Self::NAME_RULE, found: name }));
         }
         let value: String = at.or_default("value")?;
-        if value.contains('\0') {
-            return Err(at.field_error("value", Rule::Conflict("must not contain the character NUL")));
-        }
+        at.check_no_nul("value", &value)?;
         Ok(Self { name, value })
     }
 }
@@ -231,7 +236,7 @@ impl Read for MountPoint {
         at.object()?;
         Ok(Self {
             name: at.parsed("name")?,
-            path: at.required_text("path")?.to_owned(),
+            path: at.required_path("path")?,
             read_only: at.or_default("readOnly")?,
         })
     }
@@ -288,7 +293,7 @@ impl Read for EventHandler {
                 return Err(at.field_error("name", rule));
             }
         };
-        let exec: Vec<String> = at.or_default("exec")?;
+        let exec = at.arguments("exec")?;
         if exec.is_empty() {
             return Err(at.field_error("exec", Rule::Required));
         }

@@ -23,6 +23,12 @@ impl ManifestError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rule {
+    /// The document is longer than any manifest.
+    #[error("the document has more than {max} bytes")]
+    TooLong {
+        /// The most bytes that are read.
+        max: usize,
+    },
     /// The document is not JSON.
     #[error("not valid JSON: {0}")]
     Json(String),

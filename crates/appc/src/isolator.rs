@@ -408,3 +408,167 @@ impl Read for Isolators {
 }
 
 deserialize_by_read!(Isolator, Isolators, SeccompSet, SeLinuxContext);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_isolator_round_trips() {
+        for json in [
+            r#"[{"name":"resource/memory","value":{"request":"1G","limit":"2G"}}]"#,
+            r#"[{"name":"resource/cpu","value":{"limit":"500m"}}]"#,
+            r#"[{"name":"resource/block-bandwidth","value":{"default":true,"limit":"2M"}}]"#,
+            r#"[{"name":"resource/block-iops","value":{"default":true,"limit":"500"}}]"#,
+            r#"[{"name":"resource/network-bandwidth","value":{"default":true,"limit":"1G"}}]"#,
+            r#"[{"name":"os/linux/cpu-shares","value":512},{"name":"os/linux/oom-score-adj","value":-1000}]"#,
+            r#"[{"name":"os/linux/capabilities-retain-set","value":{"set":["CAP_KILL","CAP_SYS_ADMIN"]}}]"#,
+            r#"[{"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_KILL"]}}]"#,
+            r#"[{"name":"os/linux/no-new-privileges","value":true}]"#,
+            r#"[{"name":"os/linux/seccomp-retain-set","value":{"set":["@rkt/default-whitelist","ptrace"]}}]"#,
+            r#"[{"name":"os/linux/seccomp-remove-set","value":{"set":["reboot"],"errno":"ENOTSUP"}}]"#,
+            r#"[{"name":"os/linux/selinux-context","value":{"user":"system_u","role":"system_r","type":"svirt_t","level":"s0:c1,c2"}}]"#,
+            r#"[{"name":"os/linux/apparmor-profile","value":{"profile":"docker-default"}}]"#,
+            r#"[{"name":"os/unix/sysctl","value":{"kernel.shmmax":"1","net.core.somaxconn":"2"}}]"#,
+            r#"[{"name":"example.com/own","value":{"a":[1,-2,0.5,null,true,"x"]}},{"name":"example.com/own","value":null}]"#,
+        ] {
+            let isolators: Isolators =
+                serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+            assert_eq!(serde_json::to_string(&isolators).unwrap(), json);
+            assert!(isolators.iter().all(|isolator| isolators.get(isolator.name()).is_some()));
+        }
+    }
+
+    #[test]
+    fn broken_isolators() {
+        for (json, error) in [
+            (r#"[{"value":1}]"#, r#"Field "[0].name": must be set"#),
+            (r#"[{"name":"resource/memory"}]"#, r#"Field "[0].value": must be set"#),
+            (
+                r#"[{"name":"resource/memory","value":{"limit":"lots"}}]"#,
+                r#"Field "[0].value.limit": "lots" is not a quantity"#,
+            ),
+            (
+                r#"[{"name":"resource/memory","value":{"default":true}}]"#,
+                r#"Field "[0].value.default": must be false"#,
+            ),
+            (
+                r#"[{"name":"resource/block-iops","value":{"limit":"1"}}]"#,
+                r#"Field "[0].value.default": must be true"#,
+            ),
+            (
+                r#"[{"name":"resource/block-iops","value":{"default":true,"request":"1"}}]"#,
+                r#"Field "[0].value.request": cannot be set"#,
+            ),
+            (
+                r#"[{"name":"os/linux/cpu-shares","value":1}]"#,
+                r#"Field "[0].value": must be between 2 and 262144"#,
+            ),
+            (
+                r#"[{"name":"os/linux/oom-score-adj","value":1001}]"#,
+                r#"Field "[0].value": must be between -1000 and 1000"#,
+            ),
+            (
+                r#"[{"name":"os/linux/oom-score-adj","value":"1"}]"#,
+                r#"Field "[0].value": must be a number, not a string"#,
+            ),
+            (
+                r#"[{"name":"os/linux/no-new-privileges","value":1}]"#,
+                r#"Field "[0].value": must be a boolean"#,
+            ),
+            (
+                r#"[{"name":"os/linux/capabilities-retain-set","value":{}}]"#,
+                r#"Field "[0].value.set": must be set"#,
+            ),
+            (
+                r#"[{"name":"os/linux/capabilities-retain-set","value":{"set":[]}}]"#,
+                r#"Field "[0].value.set": must be set"#,
+            ),
+            (
+                r#"[{"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_ALL"]}}]"#,
+                r#"Field "[0].value.set[0]": Unknown capability "CAP_ALL""#,
+            ),
+            (
+                r#"[{"name":"os/linux/seccomp-retain-set","value":{"set":[]}}]"#,
+                r#"Field "[0].value.set": must be set"#,
+            ),
+            (
+                r#"[{"name":"os/linux/seccomp-retain-set","value":{"set":["a"],"errno":"1"}}]"#,
+                r#"Field "[0].value.errno": "1" is not a symbolic error number"#,
+            ),
+            (
+                r#"[{"name":"os/linux/selinux-context","value":{"user":"a:b","role":"r","type":"t","level":"s0"}}]"#,
+                r#"Field "[0].value.user": must not contain a colon"#,
+            ),
+            (
+                r#"[{"name":"os/linux/apparmor-profile","value":{}}]"#,
+                r#"Field "[0].value.profile": must be set"#,
+            ),
+            (
+                r#"[{"name":"os/linux/cpu-shares","value":2},{"name":"os/linux/cpu-shares","value":3}]"#,
+                r#""os/linux/cpu-shares" is there more than once"#,
+            ),
+            (
+                r#"[{"name":"os/linux/capabilities-retain-set","value":{"set":["CAP_KILL"]}},
+                    {"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_KILL"]}}]"#,
+                "exclude each other",
+            ),
+            (
+                r#"[{"name":"os/linux/seccomp-remove-set","value":{"set":["a"]}},
+                    {"name":"os/linux/seccomp-retain-set","value":{"set":["b"]}}]"#,
+                "only one of os/linux/seccomp-retain-set",
+            ),
+            (
+                r#"[{"name":"os/linux/seccomp-remove-set","value":{"set":["a"]}},
+                    {"name":"os/linux/seccomp-remove-set","value":{"set":["b"]}}]"#,
+                "only one of os/linux/seccomp-retain-set",
+            ),
+        ] {
+            let found = serde_json::from_str::<Isolators>(json).unwrap_err().to_string();
+            assert!(found.contains(error), "{json}: {found}");
+        }
+    }
+
+    #[test]
+    fn capabilities_of_an_app() {
+        let set = |text: &str| text.parse::<CapabilitySet>().unwrap();
+        let default = CapabilitySet::DEFAULT;
+        for (isolators, capabilities) in [
+            (vec![], default),
+            (vec![Isolator::CapabilitiesRetain(set("CAP_BPF"))], set("CAP_BPF")),
+            (
+                vec![
+                    Isolator::CapabilitiesRetain(set("CAP_BPF")),
+                    Isolator::CapabilitiesRetain(set("CAP_KILL")),
+                ],
+                set("CAP_BPF,CAP_KILL"),
+            ),
+            (
+                vec![Isolator::CapabilitiesRemove(set("CAP_KILL,CAP_BPF"))],
+                default.difference(set("CAP_KILL")),
+            ),
+        ] {
+            assert_eq!(Isolators(isolators).capabilities(), capabilities);
+        }
+    }
+
+    #[test]
+    fn the_command_line_replaces() {
+        let kill: CapabilitySet = "CAP_KILL".parse().unwrap();
+        let calls = |name: &str| SeccompSet { set: vec![name.to_owned()], errno: None };
+        let mut isolators = Isolators(vec![
+            Isolator::CapabilitiesRetain(kill),
+            Isolator::SeccompRemove(calls("a")),
+            Isolator::CpuShares(2),
+        ]);
+        for isolator in
+            [Isolator::CpuShares(3), Isolator::CapabilitiesRemove(kill), Isolator::SeccompRetain(calls("b"))]
+        {
+            isolators.replace(isolator);
+        }
+        assert_eq!(
+            isolators.0,
+            [Isolator::CpuShares(3), Isolator::CapabilitiesRemove(kill), Isolator::SeccompRetain(calls("b"))]
+        );
+    }
+}

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{ManifestError, Rule};
 
+/// How long a document may be: a small one of nothing but brackets already grows much in memory.
+const MAX_BYTES: usize = 4 << 20;
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
@@ -102,6 +105,9 @@ pub(crate) trait Read: Sized {
 
     /// Parses and checks a whole document.
     fn read_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ManifestError { field: String::new(), rule: Rule::TooLong { max: MAX_BYTES } });
+        }
         let node: Node = serde_json::from_slice(bytes)
             .map_err(|error| ManifestError { field: String::new(), rule: Rule::Json(error.to_string()) })?;
         Self::read_node(&node)
@@ -236,6 +242,28 @@ impl<'a> At<'a> {
             "" => Err(self.field_error(name, Rule::Required)),
             text => Ok(text),
         }
+    }
+
+    /// The field `name` as the text of a path, which must be there and not be empty.
+    pub(crate) fn required_path(&self, name: &str) -> Result<String, ManifestError> {
+        let path = self.required_text(name)?;
+        self.check_no_nul(name, path)?;
+        Ok(path.to_owned())
+    }
+
+    /// The field `name` as an argument vector; empty when it is not there.
+    pub(crate) fn arguments(&self, name: &str) -> Result<Vec<String>, ManifestError> {
+        let arguments: Vec<String> = self.or_default(name)?;
+        arguments.iter().try_for_each(|argument| self.check_no_nul(name, argument))?;
+        Ok(arguments)
+    }
+
+    /// Checks that the system can take `text`, which comes from the field `name`.
+    pub(crate) fn check_no_nul(&self, name: &str, text: &str) -> Result<(), ManifestError> {
+        if text.contains('\0') {
+            return Err(self.field_error(name, Rule::Conflict("must not contain the character NUL")));
+        }
+        Ok(())
     }
 
     /// The field `name` parsed from text.

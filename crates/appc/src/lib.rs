@@ -10,6 +10,7 @@
 //! * Serialising writes the fields in the order of the specification's schema and leaves out empty optional ones, so
 //!   `serde_json::to_vec` is the canonical form.
 //! * [`value`] holds the syntaxes of flags such as `--volume` and `--net`.
+//! * [`ImageReference`] tells what an image argument means.
 
 mod app;
 mod capability;
@@ -24,6 +25,7 @@ pub mod os_arch;
 mod pod;
 mod port;
 mod quantity;
+mod reference;
 mod semver;
 pub mod value;
 mod volume;
@@ -39,6 +41,7 @@ pub use name::{AcIdentifier, AcName, NameError, default_app_name};
 pub use pod::{PodManifest, RuntimeApp, RuntimeImage};
 pub use port::{ExposedPort, Port};
 pub use quantity::{Quantity, QuantityError};
+pub use reference::{ImageReference, ImageReferenceError, ReferenceProblem, RegistryReference};
 pub use semver::{SPEC_VERSION, SemVer, SemVerError};
 pub use value::{DnsList, HostsEntry, NetList, PortMapping, SeccompSpec, ValueError};
 pub use volume::{Mount, Volume, VolumeKind};

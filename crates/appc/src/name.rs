@@ -187,6 +187,13 @@ name_type! {
     AcIdentifier, "AC identifier", "^[a-z0-9]+([-._~/][a-z0-9]+)*$", '-' | '.' | '_' | '~' | '/'
 }
 
+impl AcIdentifier {
+    /// Sanitises a text of which something is left for certain.
+    pub(crate) fn sanitize_known(text: &str) -> Self {
+        Self(sanitise(text, |c| matches!(c, '-' | '.' | '_' | '~' | '/')))
+    }
+}
+
 impl From<AcName> for AcIdentifier {
     /// Each AC name is an AC identifier too.
     fn from(name: AcName) -> Self {

@@ -155,3 +155,151 @@ impl Read for RuntimeImage {
 }
 
 deserialize_by_read!(PodManifest, RuntimeApp, RuntimeImage);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VolumeKind;
+
+    /// A manifest as rkt writes one, in the canonical order.
+    const FULL: &str = concat!(
+        r#"{"acVersion":"1.30.0","acKind":"PodManifest","apps":["#,
+        r#"{"name":"redis","image":{"name":"example.com/redis","id":"sha512-e3b0c44298fc1c149afbf4c8996fb92427ae41e4"#,
+        r#"649b934ca495991b7852b855","labels":[{"name":"version","value":"6"}]},"app":{"exec":["/bin/redis"],"#,
+        r#""user":"0","group":"0"},"readOnlyRootFS":true,"mounts":[{"volume":"data","path":"/data"},"#,
+        r#"{"volume":"scratch","path":"/tmp","appVolume":{"name":"scratch","kind":"empty","mode":"1777","uid":0,"#,
+        r#""gid":0}}],"annotations":[{"name":"coreos.com/rkt/stage1/mutable","value":"false"}]},"#,
+        r#"{"name":"web","image":{"id":"sha512-ab"}}],"#,
+        r#""volumes":[{"name":"data","kind":"host","source":"/srv/data","readOnly":false,"recursive":true}],"#,
+        r#""isolators":[{"name":"os/unix/sysctl","value":{"net.core.somaxconn":"1024"}}],"#,
+        r#""annotations":[{"name":"ip-address","value":"10.1.2.3"}],"#,
+        r#""ports":[{"name":"http","hostPort":8080,"hostIP":"::1","podPort":{"name":"http","protocol":"tcp","#,
+        r#""port":80,"count":1,"socketActivated":false}}],"#,
+        r#""userAnnotations":{"a":"b"},"userLabels":{"c":"d"}}"#
+    );
+
+    /// A manifest with `fields` in it.
+    fn with(fields: &str) -> String {
+        format!(r#"{{"acVersion":"0.8.11","acKind":"PodManifest",{fields}}}"#)
+    }
+
+    #[test]
+    fn a_full_manifest_round_trips() {
+        let manifest = PodManifest::parse(FULL.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&manifest).unwrap(), FULL);
+        assert_eq!(serde_json::from_str::<PodManifest>(FULL).unwrap(), manifest);
+        assert_eq!(manifest.app("redis").unwrap().mounts.len(), 2);
+        assert_eq!(manifest.app("nginx"), None);
+        assert!(matches!(
+            manifest.volume("data").unwrap().kind,
+            VolumeKind::Host { recursive: Some(true), .. }
+        ));
+    }
+
+    #[test]
+    fn what_go_wrote_for_nothing() {
+        let json = r#"{"acVersion":"1.30.0+git","acKind":"PodManifest","apps":null,"volumes":null,"isolators":null,
+            "annotations":null,"ports":null}"#;
+        let manifest = PodManifest::parse(json.as_bytes()).unwrap();
+        assert_eq!(
+            serde_json::to_string(&manifest).unwrap(),
+            r#"{"acVersion":"1.30.0+git","acKind":"PodManifest","apps":[],"volumes":[],"isolators":[],"annotations":[],"ports":[]}"#
+        );
+    }
+
+    #[test]
+    fn volumes_have_defaults() {
+        for (volume, kind) in [
+            (r#"{"name":"v","kind":"empty"}"#, VolumeKind::empty()),
+            (
+                r#"{"name":"v","kind":"empty","mode":"0700","uid":1,"gid":2,"readOnly":true,"source":""}"#,
+                VolumeKind::Empty { read_only: Some(true), mode: 0o700, uid: 1, gid: 2 },
+            ),
+            (
+                r#"{"name":"v","kind":"host","source":"/","mode":""}"#,
+                VolumeKind::Host { source: "/".to_owned(), read_only: None, recursive: None },
+            ),
+        ] {
+            let volume: Volume = serde_json::from_str(volume).unwrap();
+            assert_eq!(volume.kind, kind);
+            assert_eq!(
+                serde_json::from_str::<Volume>(&serde_json::to_string(&volume).unwrap()).unwrap(),
+                volume
+            );
+        }
+    }
+
+    #[test]
+    fn broken_pods() {
+        for (fields, error) in [
+            (r#""apps":[{"image":{"id":"sha512-ab"}}]"#, r#"Field "apps[0].name": must be set"#),
+            (r#""apps":[{"name":"a"}]"#, r#"Field "apps[0].image": must be set"#),
+            (r#""apps":[{"name":"a","image":{}}]"#, r#"Field "apps[0].image.id": must be set"#),
+            (
+                r#""apps":[{"name":"a","image":{"id":"sha512-ab"},"app":{"user":"0"}}]"#,
+                r#"Field "apps[0].app.group": must be set"#,
+            ),
+            (
+                r#""apps":[{"name":"a","image":{"id":"sha512-ab"}},{"name":"a","image":{"id":"sha512-cd"}}]"#,
+                r#"Field "apps": "a" is there more than once"#,
+            ),
+            (
+                r#""apps":[{"name":"a","image":{"id":"sha512-ab"},"mounts":[{"volume":"v"}]}]"#,
+                r#"Field "apps[0].mounts[0].path": must be set"#,
+            ),
+            (
+                r#""volumes":[{"name":"v","kind":"empty"},{"name":"v","kind":"empty"}]"#,
+                r#"Field "volumes": "v" is there more than once"#,
+            ),
+            (r#""volumes":[{"name":"v"}]"#, r#"Field "volumes[0].kind": must be set"#),
+            (
+                r#""volumes":[{"name":"v","kind":"nfs"}]"#,
+                r#"Field "volumes[0].kind": "nfs" must be one of "host", "empty""#,
+            ),
+            (r#""volumes":[{"name":"v","kind":"host"}]"#, r#"Field "volumes[0].source": must be set"#),
+            (
+                r#""volumes":[{"name":"v","kind":"host","source":"a"}]"#,
+                r#"Field "volumes[0].source": "a" must be an absolute path"#,
+            ),
+            (
+                r#""volumes":[{"name":"v","kind":"host","source":"/","uid":0}]"#,
+                r#"Field "volumes[0].uid": cannot be set for a host volume"#,
+            ),
+            (
+                r#""volumes":[{"name":"v","kind":"empty","source":"/"}]"#,
+                r#"Field "volumes[0].source": cannot be set for an empty volume"#,
+            ),
+            (
+                r#""volumes":[{"name":"v","kind":"empty","mode":"999"}]"#,
+                r#"Field "volumes[0].mode": "999" is not a mode"#,
+            ),
+            (
+                r#""volumes":[{"name":"v","kind":"empty","uid":-1}]"#,
+                r#"Field "volumes[0].uid": must be between 0"#,
+            ),
+            (
+                r#""ports":[{"name":"p","hostPort":0}]"#,
+                r#"Field "ports[0].hostPort": must be between 1 and 65535"#,
+            ),
+            (
+                r#""ports":[{"name":"p","hostPort":1,"hostIP":"localhost"}]"#,
+                r#"Field "ports[0].hostIP": "localhost" is not an IP address"#,
+            ),
+            (
+                r#""annotations":[{"name":"a","value":""},{"name":"a","value":""}]"#,
+                r#"Field "annotations": "a" is there more than once"#,
+            ),
+            (
+                r#""isolators":[{"name":"os/unix/sysctl","value":{"a":1}}]"#,
+                r#"Field "isolators[0].value.a": must be a string, not a number"#,
+            ),
+        ] {
+            let found = PodManifest::parse(with(fields).as_bytes()).unwrap_err().to_string();
+            assert!(found.contains(error), "{fields}: {found}");
+        }
+        let image = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a"}"#;
+        let found = PodManifest::parse(image.as_bytes()).unwrap_err();
+        assert_eq!(found.field, "acKind");
+        assert!(matches!(found.rule, crate::Rule::Kind { expected: "PodManifest", .. }));
+    }
+}

@@ -107,12 +107,12 @@ impl Read for Volume {
         let kind = match at.required_text("kind")? {
             "host" => {
                 forbid(&["mode", "uid", "gid"], "cannot be set for a host volume")?;
-                let source = at.required_text("source")?;
+                let source = at.required_path("source")?;
                 if !source.starts_with('/') {
-                    return Err(at.field_error("source", Rule::NotAbsolute(source.to_owned())));
+                    return Err(at.field_error("source", Rule::NotAbsolute(source)));
                 }
                 VolumeKind::Host {
-                    source: source.to_owned(),
+                    source,
                     read_only: at.optional("readOnly")?,
                     recursive: at.optional("recursive")?,
                 }
@@ -162,7 +162,7 @@ impl Read for Mount {
         at.object()?;
         Ok(Self {
             volume: at.parsed("volume")?,
-            path: at.required_text("path")?.to_owned(),
+            path: at.required_path("path")?,
             app_volume: at.optional("appVolume")?,
         })
     }
