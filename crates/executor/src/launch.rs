@@ -146,7 +146,14 @@ pub const SETUP_FAILED: i32 = 254;
 
 /// Becomes the app in this process, which has prepared `root` and everything mounted in it: changes root, and takes
 /// on what the spec asks for. Returns only when that fails.
-pub fn become_app(spec: &AppSpec, identity: &Identity, root: &OwnedFd) -> SetupError {
+///
+/// Descriptors below `first_closed` stay open in the app as far as they are not close-on-exec; all others are closed.
+pub fn become_app(
+    spec: &AppSpec,
+    identity: &Identity,
+    root: &OwnedFd,
+    first_closed: std::os::fd::RawFd,
+) -> SetupError {
     let attempt = || -> Result<SetupError, SetupError> {
         let environment: Vec<(String, String)> = Vec::new();
         let program = Program::from_parts(spec, &spec.exec, &environment)?;
@@ -160,7 +167,7 @@ pub fn become_app(spec: &AppSpec, identity: &Identity, root: &OwnedFd) -> SetupE
             .and_then(|()| rustix::process::chroot("."))
             .step(|| "change the root directory".to_owned())?;
         let path = program.prepare(spec)?;
-        sys::fd::close_on_exec_from(3).step(|| "close descriptors".to_owned())?;
+        sys::fd::close_on_exec_from(first_closed).step(|| "close descriptors".to_owned())?;
         confine(spec, identity)?;
         Ok(program.execute(path))
     };
