@@ -1,8 +1,9 @@
 //! The pod that a stage1 works for.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::Pid;
 
 use crate::{Error, LOCK_FD_VARIABLE, PodDir, Result, lock};
@@ -47,6 +48,14 @@ impl Current {
     /// Lets the program that this process becomes keep the lock: the pod runs until that one ends.
     pub fn keep_lock(&self) -> Result<()> {
         sys::fd::set_inherited(self.lock()?, true).map_err(|error| Error::io("hand on", "the lock", error))
+    }
+
+    /// As [`Current::keep_lock`], under a number that is not below `lowest`: those are about to become others.
+    pub fn keep_lock_from(&mut self, lowest: RawFd) -> Result<()> {
+        let moved = fcntl_dupfd_cloexec(self.lock()?, lowest)
+            .map_err(|error| Error::io("hand on", "the lock", error))?;
+        self.lock = Some(moved);
+        self.keep_lock()
     }
 
     /// Moves the lock from the pod directory to a regular file of it and returns that file, which outlives
@@ -137,6 +146,23 @@ mod tests {
             let error = Current::new(open(pod.path()), Some(number)).unwrap_err().to_string();
             assert!(error.starts_with("RKT_LOCK_FD: ") && error.contains(why), "{number:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_lock_gets_out_of_the_way() {
+        let pod = tempfile::tempdir().unwrap();
+        let locked = open(pod.path());
+        assert!(lock::take(&locked).unwrap());
+        let number = locked.into_raw_fd().to_string();
+        let mut current = Current::new(open(pod.path()), Some(&number)).unwrap();
+        current.keep_lock_from(300).unwrap();
+        let kept = current.lock.as_ref().unwrap();
+        assert!(std::os::fd::AsRawFd::as_raw_fd(kept) >= 300);
+        assert!(!rustix::io::fcntl_getfd(kept).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        let observer = open(pod.path());
+        assert!(lock::is_taken(&observer).unwrap());
+        drop(current);
+        assert!(!lock::is_taken(&observer).unwrap());
     }
 
     #[test]
