@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod decompress;
+pub mod helper;
 pub mod limits;
 pub mod pipeline;
 mod remove;

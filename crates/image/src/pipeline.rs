@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 
 use crate::archive::aci::{Layout, Place, normalise};
-use crate::archive::{ArchiveError, Entry, Feed, Kind, Walker};
+use crate::archive::{ArchiveError, Entry, Feed, Kind, Problem, Walker};
 use crate::decompress::{Compression, Decompressor};
 use crate::limits::{Limit, Limits, RATIO_GRACE};
 use crate::unpack::{Unpacked, Unpacker};
@@ -41,7 +41,7 @@ pub struct Outcome {
     /// Extended attributes that were dropped.
     pub dropped_xattrs: u64,
     /// The image manifest, byte for byte.
-    pub manifest: Vec<u8>,
+    pub manifest: String,
 }
 
 /// Reads the App Container image `source` once. With `root`, an empty directory, its root file system is
@@ -94,13 +94,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 struct Walked {
     entries: u64,
     unpacked: Unpacked,
-    manifest: Vec<u8>,
+    manifest: String,
 }
 
 fn walk(feed: impl Feed, mut unpacker: Option<Unpacker>, limits: &Limits) -> Result<Walked, ArchiveError> {
     let mut walker = Walker::new(feed, limits);
     let mut layout = Layout::default();
-    let mut manifest = Vec::new();
+    let mut manifest = String::new();
     while let Some(mut entry) = walker.next_entry()? {
         let path = normalise(&entry.path, limits)?;
         match layout.place(&entry, &path)? {
@@ -125,7 +125,7 @@ fn read_manifest<F: Feed>(
     entry: &Entry,
     walker: &mut Walker<F>,
     limits: &Limits,
-) -> Result<Vec<u8>, ArchiveError> {
+) -> Result<String, ArchiveError> {
     if entry.size > limits.manifest {
         return Err(ArchiveError::limit(Limit::Manifest, limits.manifest, Some(&entry.path)));
     }
@@ -133,7 +133,8 @@ fn read_manifest<F: Feed>(
     loop {
         let content = walker.content()?;
         if content.is_empty() {
-            return Ok(manifest);
+            return String::from_utf8(manifest)
+                .map_err(|_| ArchiveError::entry(&entry.path, Problem::NotText));
         }
         manifest.extend_from_slice(content);
         let count = content.len();

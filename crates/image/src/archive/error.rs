@@ -104,6 +104,9 @@ pub enum Problem {
     /// The manifest is something else than a regular file.
     #[error("must be a regular file")]
     NotAFile,
+    /// The manifest is not UTF-8.
+    #[error("is not text")]
+    NotText,
     /// `rootfs` is something else than a directory.
     #[error("must be a directory")]
     NotADirectory,

@@ -95,7 +95,7 @@ fn a_plain_image_is_unpacked_in_full() {
         .entry("rootfs/old-directory/", EntryType::Regular, b"", |_| {})
         .file("rootfs/new\nline\x1b", "legal");
     let outcome = place.unpack(sample.end()).unwrap();
-    assert_eq!(outcome.manifest, MANIFEST.as_bytes());
+    assert_eq!(outcome.manifest, MANIFEST);
     assert_eq!((outcome.entries, outcome.unpacked), (14, 10 + 7 + 1 + 5));
     let root = place.root();
     let passwd = root.join("etc/passwd").metadata().unwrap();
@@ -155,6 +155,7 @@ fn nothing_leaves_the_root() {
     assert_eq!(refused_entry(Sample::aci().file("manifest", "again")), Problem::Twice);
     assert_eq!(refused_entry(Sample::aci().symlink("rootfs", "/")), Problem::NotADirectory);
     assert_eq!(refused_entry(Sample::default().symlink("manifest", "/etc/passwd")), Problem::NotAFile);
+    assert_eq!(refused_entry(Sample::default().file("manifest", b"\xff")), Problem::NotText);
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! The process that unpacks.
+//!
+//! Whatever reads a hostile archive might be taken over by it, so that is done by a process of its own: this very
+//! program once more, under the name `rkt-unpack` ([`helper_main`]). It gets the compressed archive on its standard
+//! input, has the target as its working directory, and answers with one line of JSON on its standard output:
+//!
+//! ```text
+//! argv      rkt-unpack '{"target":"unpack"|"check","limits":{…}}'
+//! stdin     the archive, compressed or not, until its end
+//! cwd       the empty directory for the root file system ("unpack")
+//! stdout    {"Ok":{"sha512":"…",…}} or {"Err":{…}}
+//! ```
+//! Before it reads the first byte it gives everything else up, see [`confine`]. It ends by itself when its parent
+//! dies.
+
+mod confine;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::ArchiveError;
+use crate::limits::Limits;
+use crate::pipeline::{self, Outcome};
+
+pub use confine::confine;
+
+/// The name under which a program that links this library must call [`helper_main`].
+pub const HELPER_NAME: &str = "rkt-unpack";
+
+/// Bytes passed on at once, and in the pipe to the helper.
+const CHUNK: usize = 256 << 10;
+
+/// What a helper is to do.
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    target: Target,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Target {
+    /// Unpack into the working directory.
+    Unpack,
+    /// Only read.
+    Check,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperError {
+    /// The archive is not acceptable.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The helper could not be started.
+    #[error("Cannot start the process that unpacks images")]
+    Start(#[source] io::Error),
+    /// The source of the archive failed.
+    #[error("Cannot read the archive")]
+    Source(#[source] io::Error),
+    /// The copy that is kept could not be written.
+    #[error("Cannot store the archive")]
+    Copy(#[source] io::Error),
+    /// The helper ended without an answer.
+    #[error("The process that unpacks images ended without an answer ({0})")]
+    Died(String),
+}
+
+/// Feeds `source` to a helper process, and to `copy` on the way, and returns what the helper found. With `root`, an
+/// empty directory, it unpacks there; without, it only checks.
+///
+/// `program` is the program with [`helper_main`] in it; by default the one that runs.
+pub(crate) fn run(
+    program: Option<&PathBuf>,
+    source: &mut dyn Read,
+    copy: Option<&File>,
+    root: Option<BorrowedFd<'_>>,
+    limits: &Limits,
+) -> Result<Outcome, HelperError> {
+    let target = if root.is_some() { Target::Unpack } else { Target::Check };
+    let mut child = start(program, root, &Job { target, limits: limits.clone() })?;
+    let fed = match child.stdin.take() {
+        Some(stdin) => feed(source, copy, stdin),
+        None => Ok(()),
+    };
+    if fed.is_err() {
+        let _ = child.kill();
+    }
+    let mut answer = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let _ = stdout.read_to_end(&mut answer);
+    }
+    let status = child.wait().map_err(HelperError::Start)?;
+    fed?;
+    match serde_json::from_slice::<Result<Outcome, ArchiveError>>(&answer) {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(HelperError::Died(match (status.code(), status.signal()) {
+            (_, Some(signal)) => format!("signal {signal}"),
+            (code, None) => format!("status {}", code.unwrap_or(-1)),
+        })),
+    }
+}
+
+fn start(program: Option<&PathBuf>, root: Option<BorrowedFd<'_>>, job: &Job) -> Result<Child, HelperError> {
+    let job = serde_json::to_string(job).map_err(|error| HelperError::Start(error.into()))?;
+    let mut command = Command::new(program.map_or_else(|| "/proc/self/exe".into(), PathBuf::clone));
+    command.arg0(HELPER_NAME).arg(job).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    if let Some(root) = root {
+        // The child has the same descriptor until it executes the program.
+        command.current_dir(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    } else {
+        command.current_dir("/");
+    }
+    let child = command.spawn().map_err(HelperError::Start)?;
+    if let Some(stdin) = &child.stdin {
+        // A user who has too many pipes keeps the small one.
+        let _ = rustix::pipe::fcntl_setpipe_size(stdin, CHUNK);
+    }
+    Ok(child)
+}
+
+/// Passes `source` on. A helper that stops reading has its reasons, which it tells.
+fn feed(source: &mut dyn Read, copy: Option<&File>, mut helper: ChildStdin) -> Result<(), HelperError> {
+    let mut buffer = vec![0; CHUNK];
+    let mut listening = true;
+    while listening {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(HelperError::Source(error)),
+        };
+        if let Some(mut copy) = copy {
+            copy.write_all(&buffer[..count]).map_err(HelperError::Copy)?;
+        }
+        match helper.write_all(&buffer[..count]) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => listening = false,
+            Err(error) => return Err(HelperError::Start(error)),
+        }
+    }
+    Ok(())
+}
+
+/// The `main` of the helper process: call it first of all when `argv[0]` is [`HELPER_NAME`].
+pub fn helper_main() -> ExitCode {
+    let result = match std::env::args().nth(1).map(|job| serde_json::from_str::<Job>(&job)) {
+        Some(Ok(job)) => work(&job),
+        _ => return ExitCode::from(254),
+    };
+    let Ok(answer) = serde_json::to_vec(&result) else { return ExitCode::from(254) };
+    match rustix_write_all(&answer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(254),
+    }
+}
+
+fn work(job: &Job) -> Result<Outcome, ArchiveError> {
+    let fenced = |error: io::Error| ArchiveError::System {
+        doing: "fence off".to_owned(),
+        entry: "the process that unpacks".to_owned(),
+        errno: error.raw_os_error().unwrap_or(0),
+    };
+    let root = confine(job.target == Target::Unpack).map_err(fenced)?;
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(fenced)?;
+    pipeline::run(File::from(stdin), root, &job.limits, true)
+}
+
+/// Standard output without the line buffer of `println!`, and without its panic.
+fn rustix_write_all(mut bytes: &[u8]) -> rustix::io::Result<()> {
+    let stdout = io::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(stdout.as_fd(), bytes) {
+            Err(rustix::io::Errno::INTR) => {}
+            written => bytes = &bytes[written?..],
+        }
+    }
+    Ok(())
+}
