@@ -1,9 +1,50 @@
-//! Networks of a pod.
+//! Networks of a pod: the runtime that calls CNI plugins, network namespaces, port forwarding.
+//!
+//! The plugins are those of the host (or of the stage1); this crate decides which to call, tells them what they need, keeps what
+//! they said, and undoes it.
+//!
+//! ```text
+//! stage1 run                                        (the pod's own mount namespace)
+//!   ├─ child in a new network namespace: lo up, ends; the namespace lives by our handle
+//!   └─ child in the host's mount namespace
+//!        record what may have to be undone          net/attachments
+//!        bind the namespace                         /run/netns/rkt-UUID
+//!        claim ports                                /run/rkt/ports/UUID
+//!        plugins: ADD, network after network        eth0, eth1, …
+//!        nf_tables: table inet rkt-UUID             if ports are forwarded
+//!        net-info.json
+//! stage1 gc
+//!   └─ child in the host's mount namespace: all of it in reverse, as the record says
+//! ```
+//!
+//! | module | |
+//! |---|---|
+//! | [`config`] | which networks there are |
+//! | [`plugin`], [`chain`] | one call, one network |
+//! | [`result`] | what plugins say |
+//! | [`record`] | what may have to be undone |
+//! | [`netns`] | network namespaces and their names |
+//! | [`ports`] | forwarded ports and who has them |
+//! | [`set_up`], [`tear_down`] | all of it |
+
 #![forbid(unsafe_code)]
+
+pub mod chain;
 pub mod config;
 mod error;
+mod forwarding;
+mod info;
+mod netlink;
+pub mod netns;
+mod nft;
 pub mod plugin;
+pub mod ports;
+pub mod record;
 pub mod result;
+mod rules;
+mod setup;
 mod version;
+
 pub use error::{Error, PluginFailure, Result};
+pub use setup::{Joined, Request, SYSTEM_CONFIG, data_directory, set_up, tear_down};
 pub use version::Version;
