@@ -29,6 +29,8 @@ use crate::context::Context;
 /// What is asked of a stage1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
+    /// Run the pod.
+    Run,
     /// Run a program in an app's surroundings.
     Enter,
     /// End the pod.
@@ -40,6 +42,7 @@ pub(crate) enum Operation {
 impl Operation {
     fn name(self) -> &'static str {
         match self {
+            Operation::Run => "run",
             Operation::Enter => "enter",
             Operation::Stop => "stop",
             Operation::Gc => "gc",

@@ -38,3 +38,34 @@ pub(crate) fn find(_context: &Context, app: &AppRequest, _pull: PullPolicy) -> R
 pub(crate) fn by_id(_context: &Context, id: &ImageId) -> Result<StoredImage> {
     bail!("{id}")
 }
+
+pub(crate) fn stored(_context: &Context, name: &str) -> Result<StoredImage> {
+    bail!("{name}")
+}
+
+pub(crate) fn remove(_context: &Context, _image: &StoredImage) -> Result<()> {
+    bail!("x")
+}
+
+pub(crate) fn rows(_context: &Context) -> Result<Vec<crate::commands::image::list::Row>> {
+    bail!("x")
+}
+impl StoredImage {
+    pub(crate) fn key(&self) -> &str {
+        self.id.key()
+    }
+}
+
+pub(crate) fn stored_if_any(_context: &Context, name: &str) -> Result<Option<StoredImage>> {
+    bail!("{name}")
+}
+pub(crate) fn import_installed(_context: &Context, path: &std::path::Path) -> Result<StoredImage> {
+    bail!("{path:?}")
+}
+pub(crate) fn import(
+    _context: &Context,
+    path: &std::path::Path,
+    _signature: Option<&std::path::Path>,
+) -> Result<StoredImage> {
+    bail!("{path:?}")
+}

@@ -56,7 +56,8 @@ fn section(text: &mut String, title: &str, lines: &[&str]) {
     }
     let _ = writeln!(text, "{title}:");
     for line in lines {
-        let _ = writeln!(text, "\t{line}");
+        let indent = if line.is_empty() { "" } else { "\t" };
+        let _ = writeln!(text, "{indent}{line}");
     }
 }
 
@@ -82,14 +83,14 @@ fn flags(text: &mut String, title: &str, command: &clap::Command) {
     }
 }
 
-/// `name=DEFAULT`, with brackets where the value may be left out and quotes around plain text.
+/// `name=DEFAULT`, with brackets where the value may be left out and quotes where plain text is empty.
 fn flag(argument: &clap::Arg) -> String {
     let name = argument.get_long().unwrap_or_default();
     let defaults: Vec<_> =
         argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let mut value = defaults.join(",");
-    if argument.get_value_parser().type_id() == TypeId::of::<String>() {
-        value = format!("{value:?}");
+    if value.is_empty() && argument.get_value_parser().type_id() == TypeId::of::<String>() {
+        value = "\"\"".to_owned();
     }
     if argument.get_num_args().is_some_and(|range| range.min_values() == 0) {
         format!("{name}[={value}]")

@@ -5,10 +5,13 @@ pub(crate) mod global;
 mod help;
 pub(crate) mod values;
 
-use std::ffi::OsString;
+use std::any::TypeId;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, FromArgMatches};
@@ -27,8 +30,12 @@ const NO_COMMAND: u8 = 2;
 
 /// Runs `rkt` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let words = std::env::args_os().skip(1).collect();
-    match parse(words) {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    if Path::new(&program).file_name() == Some(OsStr::new(image::helper::HELPER_NAME)) {
+        return image::helper::helper_main();
+    }
+    match parse(words.collect()) {
         Ok(Parsed::Command { entry, matches }) => run(entry, &matches),
         Ok(Parsed::Help(text)) => finish("help", report::print_raw(text).map(|()| ExitCode::SUCCESS), false),
         Ok(Parsed::NoCommand(text)) => {
@@ -37,25 +44,24 @@ pub fn main() -> ExitCode {
             ExitCode::from(NO_COMMAND)
         }
         Err((command, UsageError(message))) => {
-            report::notice(&command, message);
-            report::text(&format!(
-                "Run \"rkt help{}\" for usage.\n",
-                command.trim_start_matches("rkt").trim()
-            ));
+            let name = command.split(' ').next_back().unwrap_or_default();
+            let subject = if command == "rkt" { String::new() } else { format!(" {command}") };
+            report::notice(name, message);
+            report::text(&format!("Run \"rkt help{subject}\" for usage.\n"));
             ExitCode::from(FAILURE)
         }
     }
 }
 
 fn run(entry: &Entry, matches: &clap::ArgMatches) -> ExitCode {
-    let name = entry.path.join(" ");
+    let name = entry.name();
     let globals = match GlobalArgs::from_arg_matches(matches) {
         Ok(globals) => globals,
-        Err(error) => return finish(&name, Err(error.into()), false),
+        Err(error) => return finish(name, Err(error.into()), false),
     };
     let dir_given = matches.value_source("dir") == Some(ValueSource::CommandLine);
     let context = globals.into_context(dir_given);
-    finish(&name, (entry.run)(&context, matches), context.debug)
+    finish(name, (entry.run)(&context, matches), context.debug)
 }
 
 fn finish(command: &str, result: Result<ExitCode>, debug: bool) -> ExitCode {
@@ -87,9 +93,8 @@ fn parse(words: Vec<OsString>) -> Result<Parsed, Mistake> {
         let text = help_text(&found.path);
         return Ok(if found.help { Parsed::Help(text) } else { Parsed::NoCommand(text) });
     };
-    let name = entry.path.join(" ");
     let command = definition(entry);
-    let blame = |mistake| (name.clone(), mistake);
+    let blame = |mistake| (entry.path.join(" "), mistake);
     let arranged = argv::arrange(found, &command, entry.style).map_err(blame)?;
     if arranged.help {
         return Ok(Parsed::Help(help_text(entry.path)));
@@ -126,7 +131,7 @@ pub(crate) fn help_for(words: &[String]) -> Result<String> {
 
 /// One command with all flags that it takes.
 fn definition(entry: &Entry) -> clap::Command {
-    let command = clap::Command::new(entry.path[entry.path.len() - 1]);
+    let command = clap::Command::new(entry.name());
     normal((entry.define)(GlobalArgs::augment_args(command)))
 }
 
@@ -137,8 +142,7 @@ pub fn command() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("rkt, the application container runner");
     let leaf = |entry: &Entry| {
-        let name = entry.path[entry.path.len() - 1];
-        let command = clap::Command::new(name).about(entry.about).hide(entry.hidden);
+        let command = clap::Command::new(entry.name()).about(entry.about).hide(entry.hidden);
         normal((entry.define)(command)).long_about(entry.description)
     };
     let singles = TABLE.iter().filter(|entry| entry.path.len() == 1).map(leaf);
@@ -149,28 +153,29 @@ pub fn command() -> clap::Command {
     normal(globals).subcommands(singles.chain(groups))
 }
 
-/// Gives every flag of `command` rkt's manners: no short names, the last of two wins, `--switch=false` works.
+/// Gives every flag of `command` rkt's manners: no short names, the last of two wins, `--switch=false` works, and
+/// paths may be empty.
 fn normal(command: clap::Command) -> clap::Command {
+    let switch = |argument: clap::Arg, default: &'static str| {
+        argument
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value(default)
+            .default_missing_value("true")
+            .value_parser(values::boolean)
+    };
     command
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .args_override_self(true)
         .mut_args(|argument| match argument.get_action() {
-            ArgAction::SetTrue => argument
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_value("false")
-                .default_missing_value("true")
-                .value_parser(values::boolean),
-            ArgAction::SetFalse => argument
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_value("true")
-                .default_missing_value("true")
-                .value_parser(values::boolean),
+            ArgAction::SetTrue => switch(argument, "false"),
+            ArgAction::SetFalse => switch(argument, "true"),
+            _ if argument.get_value_parser().type_id() == TypeId::of::<PathBuf>() => {
+                argument.value_parser(OsStringValueParser::new().map(PathBuf::from))
+            }
             _ => argument,
         })
 }
@@ -202,3 +207,6 @@ fn explain(error: &clap::Error) -> UsageError {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! `rkt list`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use appc::{PodManifest, RuntimeApp};
-use pod::{Place, Pod, Pods};
+use appc::{AcIdentifier, AcName, ImageId};
+use pod::{Place, Pod, PodUuid, Pods};
+use serde::Deserialize;
 
 use super::Context;
 use super::version::APPC_VERSION;
@@ -55,7 +57,7 @@ impl std::str::FromStr for Format {
 }
 
 /// A pod that could not be read whole.
-type Broken = (pod::PodUuid, anyhow::Error);
+type Broken = (PodUuid, anyhow::Error);
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> Result<ExitCode> {
     let pods = Pods::open(context.data_dir()?)?;
@@ -63,10 +65,9 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> Result<ExitCode> {
     match args.format {
         Format::Text => report::print_raw(table(&pods, args, &mut broken)?)?,
         format => {
-            let mut views = Vec::new();
-            each(&pods, &mut broken, |pod| {
-                views.push(PodView::read(&pods, pod)?);
-                Ok(())
+            let views = each(&pods, &mut broken, |pod| match PodView::read(&pods, pod) {
+                Ok(view) => (Some(view), None),
+                Err(error) => (None, Some(error)),
             })?;
             report::print(show::json(&views, format == Format::JsonPretty)?)?;
         }
@@ -77,20 +78,78 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Calls `step` for each pod in the order of their names, and keeps what went wrong.
-fn each(pods: &Pods, broken: &mut Vec<Broken>, mut step: impl FnMut(&Pod) -> Result<()>) -> Result<()> {
-    for (uuid, place) in pods.walk(&Place::LISTED)? {
-        let result = match pods.get_from(uuid, place) {
+/// How many pods keep one thread busy for so long that a second one is worth its start.
+const PODS_PER_THREAD: usize = 64;
+const THREADS_MAX: usize = 4;
+
+/// What `step` makes of each pod, in the order of their names; keeps what went wrong.
+fn each<T: Send>(
+    pods: &Pods,
+    broken: &mut Vec<Broken>,
+    step: impl Fn(&Pod) -> (Option<T>, Option<anyhow::Error>) + Sync,
+) -> Result<Vec<T>> {
+    let names = pods.walk(&Place::LISTED)?;
+    let look = |&(uuid, place): &(PodUuid, Place)| {
+        let (made, error) = match pods.get_from(uuid, place) {
             Ok(Some(pod)) if Place::LISTED.contains(&pod.place) => step(&pod),
             // Gone in the meantime, or given up before it ran.
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(_) => (None, None),
+            Err(error) => (None, Some(error.into())),
         };
-        if let Err(error) = result {
-            broken.push((uuid, error));
+        (made, error.map(|error| (uuid, error)))
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = names.len().div_ceil(PODS_PER_THREAD).clamp(1, processors.min(THREADS_MAX));
+    let size = names.len().div_ceil(threads).max(1);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let look = &look;
+        let mut chunks = names.chunks(size);
+        let first = chunks.next().unwrap_or_default();
+        let others: Vec<_> =
+            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(look).collect::<Vec<_>>())).collect();
+        let mut results: Vec<_> = first.iter().map(look).collect();
+        for other in others {
+            // A panic ends the process (`panic = "abort"`): nobody is left to join then.
+            results.extend(other.join().unwrap_or_default());
         }
+        results
+    });
+    let mut all = Vec::with_capacity(results.len());
+    for (made, error) in results {
+        all.extend(made);
+        broken.extend(error);
     }
-    Ok(())
+    Ok(all)
+}
+
+/// What the table shows of a pod manifest: with many pods, reading all of it would take most of the time.
+#[derive(Debug, Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    apps: Vec<ListedApp<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListedApp<'a> {
+    name: AcName,
+    #[serde(borrow)]
+    image: ListedImage<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListedImage<'a> {
+    name: Option<AcIdentifier>,
+    id: ImageId,
+    #[serde(borrow, default)]
+    labels: Vec<ListedLabel<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListedLabel<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Cow<'a, str>,
 }
 
 fn table(pods: &Pods, args: &ListArgs, broken: &mut Vec<Broken>) -> Result<String> {
@@ -100,25 +159,31 @@ fn table(pods: &Pods, args: &ListArgs, broken: &mut Vec<Broken>) -> Result<Strin
         text.push_str(if args.full { "IMAGE ID\t" } else { "" });
         text.push_str("STATE\tCREATED\tSTARTED\tNETWORKS\n");
     }
-    each(pods, broken, |pod| {
-        let manifest = match pod.dir.manifest_json()? {
-            Some(json) => PodManifest::parse(&json).map(Some),
-            None => Ok(None),
-        };
-        let (manifest, error) = match manifest {
-            Ok(manifest) => (manifest, None),
-            Err(error) => (None, Some(error)),
-        };
-        let (times, networks) = (Times::read(pod)?, pod_view::networks(pod)?);
-        let apps = manifest.as_ref().map(|manifest| manifest.apps.as_slice()).unwrap_or_default();
-        rows(&mut text, args.full, pod, apps, times, &pod_view::networks_text(&networks));
-        // Its row is shown as far as it is known.
-        error.map_or(Ok(()), |error| Err(error.into()))
+    let rows = each(pods, broken, |pod| match rows_of(pod, args.full) {
+        Ok((rows, error)) => (Some(rows), error),
+        Err(error) => (None, Some(error)),
     })?;
+    text.extend(rows);
     Ok(show::align(&text))
 }
 
-fn rows(text: &mut String, full: bool, pod: &Pod, apps: &[RuntimeApp], times: Times, networks: &str) {
+/// The rows of a pod. One with a manifest that cannot be read is shown as far as it is known.
+fn rows_of(pod: &Pod, full: bool) -> Result<(String, Option<anyhow::Error>)> {
+    let json = pod.dir.manifest_json()?;
+    let (apps, error) = match json.as_deref().map(serde_json::from_slice::<Listed<'_>>) {
+        Some(Ok(listed)) => (listed.apps, None),
+        Some(Err(error)) => {
+            (Vec::new(), Some(anyhow::Error::new(error).context("Cannot read the pod manifest")))
+        }
+        None => (Vec::new(), None),
+    };
+    let networks = pod_view::networks_text(&pod_view::networks(pod)?);
+    let mut text = String::new();
+    rows(&mut text, full, pod, &apps, Times::read(pod)?, &networks);
+    Ok((text, error))
+}
+
+fn rows(text: &mut String, full: bool, pod: &Pod, apps: &[ListedApp<'_>], times: Times, networks: &str) {
     let when = |time: Option<SystemTime>| match (time, full) {
         (None, _) => String::new(),
         (Some(time), true) => show::time_full(time),
@@ -142,14 +207,15 @@ fn rows(text: &mut String, full: bool, pod: &Pod, apps: &[RuntimeApp], times: Ti
 }
 
 /// The image's name and version. The pod manifest has them when rkt wrote it; else the image manifest does.
-fn image_name(pod: &Pod, app: &RuntimeApp) -> String {
+fn image_name(pod: &Pod, app: &ListedApp<'_>) -> String {
     let with_version = |name: &str, version: Option<&str>| match version {
         Some(version) => format!("{name}:{version}"),
         None => name.to_owned(),
     };
     match &app.image.name {
         Some(name) if !app.image.labels.is_empty() => {
-            with_version(name.as_str(), app.image.labels.get("version"))
+            let version = app.image.labels.iter().find(|label| label.name == "version");
+            with_version(name.as_str(), version.map(|label| label.value.as_ref()))
         }
         _ => match pod.dir.image_manifest(app.name.as_str()) {
             Ok(Some(manifest)) => with_version(manifest.name.as_str(), manifest.version()),

@@ -11,6 +11,7 @@ pub(crate) mod enter;
 mod fetch;
 pub(crate) mod gc;
 mod help;
+pub(crate) mod image;
 pub(crate) mod list;
 mod prepare;
 pub(crate) mod rm;
@@ -50,6 +51,13 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Context, &ArgMatches) -> Result<ExitCode>,
 }
 
+impl Entry {
+    /// The last word of the name, which errors are told under.
+    pub(crate) fn name(&self) -> &'static str {
+        self.path[self.path.len() - 1]
+    }
+}
+
 /// Commands that have subcommands.
 pub(crate) const GROUPS: [(&str, &str); 1] = [("image", "Operate on image(s) in the local store")];
 
@@ -72,44 +80,44 @@ const fn entry<A: Args + FromArgMatches>(
 }
 
 macro_rules! entry {
-    ($path:expr, $about:expr, $usage:expr, $module:ident :: $args:ident $(, $field:ident: $value:expr)*) => {
+    ($path:expr, $about:expr, $usage:expr, $($module:ident)::+, $args:ident $(, $field:ident: $value:expr)*) => {
         Entry {
             $($field: $value,)*
-            ..entry::<$module::$args>($path, $about, $usage, |context, matches| {
-                $module::run(context, &$module::$args::from_arg_matches(matches)?)
+            ..entry::<$($module)::+::$args>($path, $about, $usage, |context, matches| {
+                $($module)::+::run(context, &$($module)::+::$args::from_arg_matches(matches)?)
             })
         }
     };
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 16] = [
+pub(crate) static TABLE: [Entry; 19] = [
     entry!(
         &["cat-manifest"],
         "Inspect and print the pod manifest",
         "[--pretty-print] UUID...",
-        cat_manifest::CatManifestArgs,
+        cat_manifest, CatManifestArgs,
         description: "UUID should be the UUID of a pod, or a prefix that only one pod has."
     ),
     entry!(
         &["completion"],
         "Output shell completion code for the specified shell",
         "SHELL",
-        completion::CompletionArgs,
+        completion, CompletionArgs,
         description: "Prints code that completes rkt's commands and flags. SHELL is bash.\n\nTo use it at once: source <(rkt completion bash)"
     ),
     entry!(
         &["config"],
         "Print configuration for each stage in JSON format",
         "",
-        config::ConfigArgs,
+        config, ConfigArgs,
         description: "The output has the documents that, as files, give the configuration in force. It shows secrets."
     ),
     entry!(
         &["enter"],
         "Enter the namespaces of an app within a rkt pod",
         "[--app=APPNAME] UUID [CMD [ARGS ...]]",
-        enter::EnterArgs,
+        enter, EnterArgs,
         style: Style::Leading,
         description: "By default the CMD that is run is /bin/bash."
     ),
@@ -117,7 +125,7 @@ pub(crate) static TABLE: [Entry; 16] = [
         &["fetch"],
         "Fetch image(s) and store them in the local store",
         "IMAGE...",
-        fetch::FetchArgs,
+        fetch, FetchArgs,
         style: Style::Images(PerApp::Signature),
         description: "Prints the ID of each image. An image is a file (it ends in .aci, or has a / in its name), the ID or the\nname of a stored image."
     ),
@@ -125,23 +133,45 @@ pub(crate) static TABLE: [Entry; 16] = [
         &["gc"],
         "Garbage collect rkt pods no longer in use",
         "[--grace-period=duration] [--expire-prepared=duration]",
-        gc::GcArgs
+        gc,
+        GcArgs
     ),
-    entry!(&["help"], "Help about any command", "[command]", help::HelpArgs),
+    entry!(&["help"], "Help about any command", "[command]", help, HelpArgs),
+    entry!(
+        &["image", "cat-manifest"],
+        "Inspect and print the image manifest",
+        "IMAGE",
+        image::cat_manifest, CatManifestArgs,
+        description: "IMAGE should be a string referencing an image: either an ID or a name."
+    ),
     entry!(
         &["image", "fetch"],
         "Fetch image(s) and store them in the local store",
         "IMAGE...",
-        fetch::FetchArgs,
+        fetch, FetchArgs,
         style: Style::Images(PerApp::Signature),
         hidden: true
     ),
-    entry!(&["list"], "List pods", "", list::ListArgs),
+    entry!(
+        &["image", "list"],
+        "List images in the local store",
+        "",
+        image::list, ListArgs,
+        description: "Optionally, allows the user to specify the fields and sort order."
+    ),
+    entry!(
+        &["image", "rm"],
+        "Remove one or more images with the given IDs or image names from the local store",
+        "IMAGE...",
+        image::rm,
+        RmArgs
+    ),
+    entry!(&["list"], "List pods", "", list, ListArgs),
     entry!(
         &["prepare"],
         "Prepare to run image(s) in a pod in rkt",
         "[--volume=name,kind=host,source=/abs,...] [--mount volume=VOL,target=PATH] IMAGE [-- image-args...[---]]...",
-        prepare::PrepareArgs,
+        prepare, PrepareArgs,
         style: Style::Images(PerApp::All),
         description: "Prints the UUID of the prepared pod: rkt run-prepared UUID starts it."
     ),
@@ -149,13 +179,14 @@ pub(crate) static TABLE: [Entry; 16] = [
         &["rm"],
         "Remove all files and resources associated with an exited pod",
         "UUID... | --uuid-file=FILE",
-        rm::RmArgs
+        rm,
+        RmArgs
     ),
     entry!(
         &["run"],
         "Run image(s) in a pod in rkt",
         "[--volume=name,kind=host,source=/abs,...] [--mount volume=VOL,target=PATH] IMAGE [-- image-args...[---]]...",
-        run::RunArgs,
+        run, RunArgs,
         style: Style::Images(PerApp::All),
         description: "Flags of one app (--exec, --name, --user, ...) follow its image. Arguments of its program stand between --\nand ---:\n\n\trkt run IMAGE1 --exec=/bin/a -- -v --- IMAGE2 --name=b"
     ),
@@ -163,15 +194,16 @@ pub(crate) static TABLE: [Entry; 16] = [
         &["run-prepared"],
         "Run a prepared application pod in rkt",
         "UUID",
-        run_prepared::RunPreparedArgs,
+        run_prepared, RunPreparedArgs,
         description: "UUID must have been acquired via rkt prepare."
     ),
     entry!(
         &["status"],
         "Check the status of a rkt pod",
         "[--wait=bool|timeout] [--wait-ready=bool|timeout] UUID | --uuid-file=FILE",
-        status::StatusArgs
+        status,
+        StatusArgs
     ),
-    entry!(&["stop"], "Stop a pod", "[--force] UUID... | --uuid-file=FILE", stop::StopArgs),
-    entry!(&["version"], "Print the version and exit", "", version::VersionArgs),
+    entry!(&["stop"], "Stop a pod", "[--force] UUID... | --uuid-file=FILE", stop, StopArgs),
+    entry!(&["version"], "Print the version and exit", "", version, VersionArgs),
 ];

@@ -33,7 +33,7 @@ pub(crate) struct Roots {
 }
 
 /// What all roots say together.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Credentials by domain.
     pub(crate) auth: BTreeMap<String, Auth>,

@@ -1,7 +1,0 @@
-//! `rkt image`.
-
-use std::process::ExitCode;
-
-use anyhow::Result;
-
-use super::Context;
