@@ -63,7 +63,7 @@ pub(crate) fn prepare<'a>(
         if with_overlay {
             fill_overlays(context, &held.dir, content)
         } else {
-            fill_copies(context, &held.dir, content)
+            fill_copies(context, &held.dir, &content)
         }
     });
     match filled {
@@ -175,8 +175,8 @@ fn create_overlay(dir: &PodDir, layers: &Layers, app: Option<&str>) -> Result<()
     Ok(())
 }
 
-fn fill_copies(context: &Context, dir: &PodDir, content: Content) -> Result<Roots> {
-    write_manifests(dir, &content)?;
+fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roots> {
+    write_manifests(dir, content)?;
     let root = dir.create_directory("stage1/rootfs")?;
     let stage1 = context.render(&content.stage1)?;
     dir.write_stage1_tree_id(&stage1.tree)?;

@@ -78,7 +78,7 @@ fn distance(length: Duration, direction: &str) -> String {
     let seconds = length.as_secs();
     let (count, unit) = match seconds {
         0 => return "now".to_owned(),
-        ..MINUTE => (seconds, "second"),
+        1..MINUTE => (seconds, "second"),
         ..HOUR => (seconds / MINUTE, "minute"),
         ..DAY => (seconds / HOUR, "hour"),
         ..WEEK => (seconds / DAY, "day"),

@@ -68,6 +68,12 @@ fn file(path: impl Into<PathBuf>) -> Place {
     Place::File { path, installed }
 }
 
+/// What a path or URL names.
+fn location(text: &str) -> Place {
+    let path = text.strip_prefix("file://").unwrap_or(text);
+    if path.contains("://") { Place::Remote(text.to_owned()) } else { file(path) }
+}
+
 fn installed(path: PathBuf) -> Place {
     Place::File { path, installed: true }
 }
@@ -84,7 +90,7 @@ fn beside(program: &Path, name: &Path) -> Vec<Place> {
 fn chosen(choice: Stage1Choice, config: &Config, program: &Path) -> Vec<Place> {
     match choice {
         Stage1Choice::Hash(hash) => vec![Place::Store(hash)],
-        Stage1Choice::Url(url) => vec![Place::Remote(url)],
+        Stage1Choice::Url(url) => vec![location(&url)],
         Stage1Choice::Path(path) => vec![file(path)],
         Stage1Choice::FromDir(name) => from_directory(Path::new(&name), config, program),
         Stage1Choice::Name(name) => {
@@ -114,13 +120,12 @@ fn configured(config: &Config, program: &Path) -> Vec<Place> {
     }
     match &config.stage1_location {
         Some(location) => {
-            let path = location.strip_prefix("file://").unwrap_or(location);
-            if path.contains("://") {
-                places.push(Place::Remote(location.clone()));
-                return places;
-            }
-            places.push(file(path));
-            let name = Path::new(path).file_name().map(PathBuf::from);
+            let place = self::location(location);
+            let name = match &place {
+                Place::File { path, .. } => path.file_name().map(PathBuf::from),
+                _ => None,
+            };
+            places.push(place);
             places.extend(name.iter().flat_map(|name| beside(program, name).into_iter().take(1)));
         }
         None if config.stage1_name.is_none() => {
@@ -257,6 +262,7 @@ mod tests {
             ),
             (Stage1Choice::Hash("sha512-ab".to_owned()), &plain, vec!["store sha512-ab"]),
             (Stage1Choice::Url("https://x/s.aci".to_owned()), &plain, vec!["remote https://x/s.aci"]),
+            (Stage1Choice::Url("file:///x/s.aci".to_owned()), &plain, vec!["file /x/s.aci"]),
             (Stage1Choice::FromDir("s.aci".to_owned()), &images, vec!["file /srv/s1/s.aci"]),
             (
                 Stage1Choice::FromDir("s.aci".to_owned()),

@@ -54,23 +54,17 @@ static FLAGS: [AppFlag; 26] = [
         app.annotations.insert(name.parse::<AcIdentifier>()?, value.to_owned());
         Ok(())
     }),
-    AppFlag {
-        shape: Shape::Deprecated("caps-remove"),
-        ..flag("cap-remove", "", |app, text| caps_remove(app, text))
-    },
-    AppFlag {
-        shape: Shape::Deprecated("caps-retain"),
-        ..flag("cap-retain", "", |app, text| caps_retain(app, text))
-    },
+    AppFlag { shape: Shape::Deprecated("caps-remove"), ..flag("cap-remove", "", caps_remove) },
+    AppFlag { shape: Shape::Deprecated("caps-retain"), ..flag("cap-retain", "", caps_retain) },
     flag(
         "caps-remove",
         "capability to remove (example: '--caps-remove=CAP_SYS_CHROOT,CAP_MKNOD')",
-        |app, text| caps_remove(app, text),
+        caps_remove,
     ),
     flag(
         "caps-retain",
         "capability to retain (example: '--caps-retain=CAP_SYS_ADMIN,CAP_NET_ADMIN')",
-        |app, text| caps_retain(app, text),
+        caps_retain,
     ),
     flag("cpu", "cpu limit for the preceding image (example: '--cpu=500m')", |app, text| {
         app.cpu = Some(isolators::cpu(text)?);

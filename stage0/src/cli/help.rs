@@ -22,7 +22,7 @@ pub(crate) fn root(globals: &clap::Command) -> String {
             "To get the help on any specific command, run \"rkt help command\".",
         ],
     );
-    flags(&mut text, "OPTIONS", globals);
+    flags(&mut text, "GLOBAL OPTIONS", globals);
     align(&text)
 }
 

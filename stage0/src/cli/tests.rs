@@ -154,7 +154,7 @@ fn help_has_its_layout() {
     }
     let root = help_text(&[]);
     for part in ["VERSION:\n", "\timage list\t", "\trun-prepared\t", "GLOBAL OPTIONS"] {
-        assert_eq!(root.contains(part), part != "GLOBAL OPTIONS", "{part}");
+        assert!(root.contains(part), "{part}");
     }
     assert!(!root.contains("\timage fetch"), "hidden");
 }

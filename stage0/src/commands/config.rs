@@ -17,11 +17,13 @@ pub(crate) struct ConfigArgs {
     pretty_print: bool,
 }
 
-/// The configuration with what holds where nothing is configured.
+/// The configuration, with what holds where nothing is configured.
 fn in_force(context: &Context) -> Result<Config> {
     let mut config = context.config()?.clone();
-    config.data = Some(context.data_dir()?.to_owned());
-    config.stage1_images.get_or_insert_with(|| stage1::IMAGES.into());
+    if config.data.is_none() && config.stage1_images.is_none() {
+        config.data = Some(context.data_dir()?.to_owned());
+        config.stage1_images = Some(stage1::IMAGES.into());
+    }
     if config.stage1_name.is_none() && config.stage1_location.is_none() {
         config.stage1_name = Some((stage1::NAME.to_owned(), stage1::VERSION.to_owned()));
         config.stage1_location = Some(stage1::LOCATION.to_owned());

@@ -37,5 +37,5 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
         prepare::prepare(context, "run", &args.pod, source, uuid_file)?;
     pods.start(&mut held)?;
     drop(lock);
-    match launch::launch(context, &pods, &held, &abi, &roots, &request)? {}
+    match launch::launch(context, pods, &held, &abi, &roots, &request)? {}
 }

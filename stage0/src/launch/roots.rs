@@ -101,7 +101,10 @@ pub(crate) fn write_in(root: &OwnedFd, directory: &Path, name: &str, content: &[
     let mode = Mode::from_raw_mode(0o755);
     let directory = sys::path::create_dir_all_in_root(root.as_fd(), directory, mode)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))?;
+    let mode = Mode::from_raw_mode(0o644);
+    let file = rustix::fs::openat(&directory, name, flags, mode)?;
+    // Apps read it, whatever the umask of rkt is.
+    rustix::fs::fchmod(&file, mode)?;
     std::io::Write::write_all(&mut std::fs::File::from(file), content)?;
     Ok(())
 }

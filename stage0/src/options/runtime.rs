@@ -82,10 +82,6 @@ impl RuntimeArgs {
             ipc: Ipc::parse(self.ipc.as_deref())?,
         })
     }
-
-    pub(crate) fn is_interactive(&self) -> bool {
-        self.interactive
-    }
 }
 
 fn check_hostname(name: &str) -> Result<()> {
