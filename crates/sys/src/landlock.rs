@@ -17,6 +17,8 @@ pub struct Access(u64);
 impl Access {
     /// Execute files.
     pub const EXECUTE: Access = Access(1);
+    /// Read a file: the one right of these that a rule for a file, and not for a directory, may give.
+    pub const READ_FILE: Access = Access(1 << 2);
     /// Read files and list directories.
     pub const READ: Access = Access(1 << 2 | 1 << 3);
     /// Write to files that are there, and cut them.
@@ -40,6 +42,15 @@ impl Access {
 /// # Errors
 /// `EPERM` without no-new-privileges or `CAP_SYS_ADMIN`; `E2BIG` after 16 times.
 pub fn restrict(rules: &[(BorrowedFd<'_>, Access)]) -> Result<u32> {
+    restrict_with(rules, BIND_TCP | CONNECT_TCP)
+}
+
+/// Like [`restrict`], and leaves TCP connections to elsewhere: for a client.
+pub fn restrict_client(rules: &[(BorrowedFd<'_>, Access)]) -> Result<u32> {
+    restrict_with(rules, BIND_TCP)
+}
+
+fn restrict_with(rules: &[(BorrowedFd<'_>, Access)], network: u64) -> Result<u32> {
     let version = match version() {
         Err(Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(0),
         version => version?,
@@ -50,7 +61,7 @@ pub fn restrict(rules: &[(BorrowedFd<'_>, Access)]) -> Result<u32> {
     let files = known(0xffff, &[(2, 1 << 13), (3, 1 << 14), (5, 1 << 15)]);
     let attributes = RulesetAttributes {
         handled_access_fs: files,
-        handled_access_net: known(0b11, &[(4, 0b11)]),
+        handled_access_net: known(network, &[(4, BIND_TCP | CONNECT_TCP)]),
         scoped: known(0b11, &[(6, 0b11)]),
     };
     // SAFETY: rustix and libc have no Landlock. The structure is the kernel's (repr(C)), lives through the call
@@ -99,6 +110,8 @@ fn version() -> Result<u32> {
 
 const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
 const LANDLOCK_RULE_PATH_BENEATH: u32 = 1;
+const BIND_TCP: u64 = 1;
+const CONNECT_TCP: u64 = 1 << 1;
 
 /// `struct landlock_ruleset_attr`.
 #[repr(C)]
