@@ -1,3 +1,24 @@
-//! stage1 that runs a pod in a systemd-nspawn container.
+//! stage1 that runs a pod in a container built by the host's systemd-nspawn.
+//!
+//! ```text
+//! run ──exec──► systemd-nspawn ──► supervisor, process 1 of the container ──► the apps
+//! ```
+//! systemd-nspawn makes namespaces, `/proc`, `/sys`, `/dev` and the cgroup split, and registers the machine. Everything
+//! about the apps is done before it (volumes) or by the supervisor inside.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod command;
+mod enter;
+mod gc;
+mod host;
+mod run;
+mod stop;
+
+const FLAVOR: stage1::Flavor =
+    stage1::Flavor { name: "nspawn", run: run::run, enter: enter::enter, gc: gc::gc, stop: stop::stop };
+
+fn main() -> std::process::ExitCode {
+    stage1::main(&FLAVOR)
+}

@@ -24,15 +24,18 @@ use crate::{Error, Result};
 /// In which variable stage0 hands over the mount namespace that it was started in.
 const HOST_NAMESPACE: &str = "RKT_MOUNT_NAMESPACE_FD";
 
-/// Takes the handle of the mount namespace that rkt was started in; `None` when stage0 gave none.
+/// The mount namespace that rkt was started in, by handle, while this process is in one of its own: stage0 has seen to
+/// that, and handed the handle over. An older stage0 has not, so it is done here.
 ///
-/// Call it once, at the start of the program.
-pub fn host_namespace() -> Result<Option<OwnedFd>> {
-    let Ok(number) = std::env::var(HOST_NAMESPACE) else {
-        return Ok(None);
-    };
-    let fd = number.parse().map_err(|_| Errno::BADF).and_then(sys::fd::take_inherited);
-    fd.map(Some).step(|| format!("use {HOST_NAMESPACE}={number}"))
+/// Call it once, at the start of `run`.
+pub fn leave_host() -> Result<OwnedFd> {
+    if let Ok(number) = std::env::var(HOST_NAMESPACE) {
+        let fd = number.parse().map_err(|_| Errno::BADF).and_then(sys::fd::take_inherited);
+        return fd.step(|| format!("use {HOST_NAMESPACE}={number}"));
+    }
+    let host = namespace::open(None, Kind::Mount).step(|| "open our mount namespace".to_owned())?;
+    namespace::private_mounts().step(|| "leave the host's mount namespace".to_owned())?;
+    Ok(host)
 }
 
 /// A volume, opened and not attached yet.

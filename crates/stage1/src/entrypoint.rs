@@ -60,13 +60,13 @@ pub struct Flavor {
     /// Its name: `nspawn`, `fly`, `kvm`.
     pub name: &'static str,
     /// Becomes the pod. Returns only when that fails.
-    pub run: fn(Run) -> Result<std::convert::Infallible>,
+    pub run: fn(&Run) -> Result<std::convert::Infallible>,
     /// Runs a command in an app and returns its exit status.
-    pub enter: fn(Enter) -> Result<u8>,
+    pub enter: fn(&Enter) -> Result<u8>,
     /// Cleans up.
-    pub gc: fn(Gc) -> Result<()>,
+    pub gc: fn(&Gc) -> Result<()>,
     /// Ends the pod.
-    pub stop: fn(Stop) -> Result<()>,
+    pub stop: fn(&Stop) -> Result<()>,
 }
 
 /// All of a stage1's `main`.
@@ -96,10 +96,10 @@ pub fn main(flavor: &Flavor) -> std::process::ExitCode {
 
 fn dispatch(flavor: &Flavor, entrypoint: Entrypoint, arguments: Vec<OsString>) -> Result<u8> {
     match entrypoint {
-        Entrypoint::Run => match (flavor.run)(Run::parse(arguments)?)? {},
-        Entrypoint::Enter => (flavor.enter)(Enter::parse(arguments)?),
-        Entrypoint::Gc => (flavor.gc)(Gc::parse(arguments)?).map(|()| 0),
-        Entrypoint::Stop => (flavor.stop)(Stop::parse(arguments)?).map(|()| 0),
+        Entrypoint::Run => match (flavor.run)(&Run::parse(arguments)?)? {},
+        Entrypoint::Enter => (flavor.enter)(&Enter::parse(arguments)?),
+        Entrypoint::Gc => (flavor.gc)(&Gc::parse(arguments)?).map(|()| 0),
+        Entrypoint::Stop => (flavor.stop)(&Stop::parse(arguments)?).map(|()| 0),
         Entrypoint::Other(name) => Err(Error::Refused(format!("stage1-{} cannot do {name:?}", flavor.name))),
     }
 }
@@ -116,17 +116,23 @@ fn complain(command: &str, error: &Error, debug: bool) {
 
 /// What failed and the innermost cause; with `debug` every cause, one a line.
 fn message(command: &str, error: &Error, debug: bool) -> String {
-    let mut text = format!("{command}: {error}");
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    if debug {
-        for (depth, cause) in causes.enumerate() {
-            text.push_str(&format!("\n{:indent$}└─{cause}", "", indent = depth * 2 + 2));
-        }
-    } else if let Some(innermost) = causes.last() {
-        text.push_str(&format!(": {}", without_number(&innermost.to_string())));
+    if !debug {
+        return format!("{command}: {}\n", chain(error));
     }
-    text.push('\n');
+    let mut text = format!("{command}: {error}\n");
+    for (depth, cause) in std::iter::successors(error.source(), |&cause| cause.source()).enumerate() {
+        text.push_str(&format!("{:indent$}└─{cause}\n", "", indent = depth * 2 + 2));
+    }
     text
+}
+
+/// An error and its innermost cause, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let innermost = std::iter::successors(error.source(), |&cause| cause.source()).last();
+    match innermost {
+        Some(cause) => format!("{error}: {}", without_number(&cause.to_string())),
+        None => error.to_string(),
+    }
 }
 
 /// An error of the system without its number.

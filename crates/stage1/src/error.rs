@@ -21,7 +21,7 @@ pub enum Error {
         /// "the pod", "the image of app …".
         what: String,
         /// Which rule.
-        source: appc::ManifestError,
+        source: Box<appc::ManifestError>,
     },
     /// systemd does not do as we want.
     #[error(transparent)]

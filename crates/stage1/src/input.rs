@@ -1,7 +1,7 @@
 //! The pod that a stage1 is to run, read once.
 
 use appc::{App, ImageManifest, PodManifest, RuntimeApp};
-use pod::{Current, PodUuid};
+use pod::Current;
 
 use crate::{Error, Result};
 
@@ -10,8 +10,6 @@ use crate::{Error, Result};
 pub struct Pod {
     /// Its directory and lock.
     pub current: Current,
-    /// Its name.
-    pub uuid: PodUuid,
     /// Its manifest.
     pub manifest: PodManifest,
     /// What each app is, in the order of the manifest.
@@ -52,16 +50,15 @@ impl AppInput {
 }
 
 impl Pod {
-    /// Reads the pod in whose directory this process was started.
+    /// Reads the pod `current`.
     ///
     /// # Errors
     /// When it has no manifest, or one that breaks a rule.
-    pub fn open(uuid: PodUuid) -> Result<Self> {
-        let current = Current::open()?;
-        let missing = |what: &str| Error::Refused(format!("Pod {uuid} is incomplete: it has no {what}"));
+    pub fn open(current: Current) -> Result<Self> {
+        let missing = |what: &str| Error::Refused(format!("The pod is incomplete: it has no {what}"));
         let json = current.dir.manifest_json()?.ok_or_else(|| missing("manifest"))?;
         let manifest = PodManifest::parse(&json)
-            .map_err(|source| Error::Manifest { what: format!("pod {uuid}"), source })?;
+            .map_err(|error| Error::Manifest { what: "the pod".to_owned(), source: error.into() })?;
         let apps = manifest
             .apps
             .iter()
@@ -71,14 +68,14 @@ impl Pod {
                     .dir
                     .image_manifest_json(name)?
                     .ok_or_else(|| missing(&format!("image manifest for app {name:?}")))?;
-                let image = ImageManifest::parse(&json).map_err(|source| Error::Manifest {
+                let image = ImageManifest::parse(&json).map_err(|error| Error::Manifest {
                     what: format!("the image of app {name:?}"),
-                    source,
+                    source: error.into(),
                 })?;
                 AppInput::new(runtime.clone(), image)
             })
             .collect::<Result<_>>()?;
-        Ok(Pod { current, uuid, manifest, apps })
+        Ok(Pod { current, manifest, apps })
     }
 
     /// The app called `name`.
@@ -89,6 +86,6 @@ impl Pod {
         self.apps
             .iter()
             .find(|app| app.name() == name)
-            .ok_or_else(|| Error::Refused(format!("Pod {} has no app {name:?}", self.uuid)))
+            .ok_or_else(|| Error::Refused(format!("The pod has no app {name:?}")))
     }
 }

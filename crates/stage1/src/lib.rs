@@ -38,6 +38,6 @@ pub mod sockets;
 pub mod spec;
 pub mod volumes;
 
-pub use entrypoint::{Entrypoint, Flavor, main, warn};
+pub use entrypoint::{Entrypoint, Flavor, chain, main, warn};
 pub use error::{Context, Error, Result};
 pub use input::Pod;

@@ -28,17 +28,14 @@ impl Member {
     /// When it is gone or a stranger.
     pub fn open(dir: &PodDir, pid: Pid) -> Result<Self> {
         let number = pid.as_raw_nonzero();
-        let gone = || Error::Refused(format!("Process {number} of the pod is gone: the pod has ended"));
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Err(Errno::SRCH) => return Err(gone()),
+            Err(Errno::SRCH) => return Err(gone(pid)),
             opened => opened.step(|| format!("hold process {number}"))?,
         };
         let belongs = in_group(dir, number.get())? || holds_lock(dir, number.get())?;
         let member = Member { pid, pidfd };
         // What was read under its number was about it only if it still lives.
-        if member.has_ended()? {
-            return Err(gone());
-        }
+        member.check_alive()?;
         if !belongs {
             return Err(Error::Refused(format!(
                 "Process {number} is not one of the pod's: the pod has ended, and another process got its number"
@@ -68,12 +65,22 @@ impl Member {
         }
     }
 
-    fn has_ended(&self) -> Result<bool> {
+    /// Makes sure that it still lives: what was learned by its number before was about it.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn check_alive(&self) -> Result<()> {
         let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let ready = poll(&mut fds, Some(&now)).step(|| "look at a process".to_owned())?;
-        Ok(ready > 0)
+        match poll(&mut fds, Some(&now)).step(|| "look at a process".to_owned())? {
+            0 => Ok(()),
+            _ => Err(gone(self.pid)),
+        }
     }
+}
+
+fn gone(pid: Pid) -> Error {
+    Error::Refused(format!("Process {} of the pod is gone: the pod has ended", pid.as_raw_nonzero()))
 }
 
 fn in_group(dir: &PodDir, pid: i32) -> Result<bool> {

@@ -19,6 +19,8 @@ use crate::{Error, Result, unit};
 pub struct Request<'a> {
     /// The pod's UUID.
     pub uuid: &'a str,
+    /// A group to make below the pod's and to stand in, rather than in the pod's own: moving twice costs twice.
+    pub below: Option<&'a str>,
     /// Where a scope is put; `machine.slice` when there is none.
     pub slice: Option<&'a str>,
     /// Limits of a scope.
@@ -36,11 +38,13 @@ pub enum Owner {
     Nobody,
 }
 
-/// A pod's group. This process stands in it.
+/// A pod's group. This process stands in it, or in the one below that was asked for.
 #[derive(Debug)]
 pub struct PodGroup {
     /// The group.
     pub group: Group,
+    /// The one below.
+    pub below: Option<Group>,
     /// Whose it is.
     pub owner: Owner,
     /// Whether groups of apps below can have limits, or the reason why not.
@@ -57,17 +61,17 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
     let name = format!("pod-{}", request.uuid);
     if !crate::booted() {
         let group = hierarchy.group(&standing.group)?.create(&name)?;
-        group.enter()?;
+        let below = enter(&group, request.below)?;
         let limits =
             Err("systemd is not process 1 of this host, so nobody has handed us controllers".to_owned());
-        return Ok(PodGroup { group, owner: Owner::Nobody, limits });
+        return Ok(PodGroup { group, below, owner: Owner::Nobody, limits });
     }
     if let Some(service) = standing.service {
         let unit = hierarchy.group(&service.group)?;
         let group = unit.create(&name)?;
-        group.enter()?;
+        let below = enter(&group, request.below)?;
         let limits = delegate(&unit, &service.name);
-        return Ok(PodGroup { group, owner: Owner::Service(service.name), limits });
+        return Ok(PodGroup { group, below, owner: Owner::Service(service.name), limits });
     }
     let scope = unit::pod_scope(request.uuid);
     scope::start(&scope::Scope {
@@ -81,7 +85,23 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
     if group.path().rsplit('/').next() != Some(scope.as_str()) {
         return Err(Error::Elsewhere { unit: scope });
     }
-    Ok(PodGroup { group, owner: Owner::Scope(scope), limits: Ok(()) })
+    let below = match request.below {
+        Some(_) => enter(&group, request.below)?,
+        None => None,
+    };
+    Ok(PodGroup { group, below, owner: Owner::Scope(scope), limits: Ok(()) })
+}
+
+/// Moves this process into `group`, or into `below` in it.
+fn enter(group: &Group, below: Option<&str>) -> Result<Option<Group>> {
+    match below {
+        Some(name) => {
+            let below = group.create(name)?;
+            below.enter()?;
+            Ok(Some(below))
+        }
+        None => group.enter().map(|()| None),
+    }
 }
 
 /// Hands the unit's controllers down to the pod, if the unit's are ours to hand.

@@ -1,0 +1,176 @@
+//! `run`: from a prepared pod directory to the app.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use executor::spec::CgroupLimits;
+use executor::{AppSpec, become_app};
+use pod::{Current, PodUuid};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use stage1::args::Run;
+use stage1::spec::Limits;
+use stage1::{Context, Error, Pod, Result, attach, warn};
+use systemd::cgroup::Group;
+use systemd::listen::Listen;
+use systemd::pod_group::{self, Owner};
+use systemd::{PodGroup, journal};
+
+use crate::{app, mounts};
+
+/// Becomes the app.
+pub(crate) fn run(run: &Run) -> Result<Infallible> {
+    let host = attach::leave_host()?;
+    let mut listen = systemd::listen::take();
+    if run.mutable {
+        return Err(Error::Refused(
+            "A pod of the flavor \"fly\" cannot be mutable; use another stage1".to_owned(),
+        ));
+    }
+    let mut pod = Pod::open(Current::open()?)?;
+    let group = join_group(&pod, run.uuid)?;
+    let mut spec = spec(&pod, group.as_ref())?;
+    let app = app::only(&pod)?;
+
+    let root = mounts::build(&pod, app, run, &mut spec, host.as_fd())?;
+    let places = stage1::sockets::of_app(app, &pod.manifest, &listen);
+    let mut place = 0..;
+    listen.retain(|_| place.next().is_some_and(|place| places.contains(&place)));
+    activate(&mut spec, &listen);
+    let identity = app::identity(&spec, &root)?;
+    let [output, errors] = streams(&spec, group.as_ref());
+
+    write_files(&pod, run, &spec)?;
+    let subcgroup = group.as_ref().map(|group| group.group.path());
+    pod.current.write_pid(rustix::process::getpid(), subcgroup)?;
+    let lock = pod.current.keep_lock_on_file()?;
+
+    let own = (io::stdin(), io::stdout(), io::stderr());
+    let output = output.as_ref().map_or(own.1.as_fd(), |fd| fd.as_fd());
+    let errors = errors.as_ref().map_or(own.2.as_fd(), |fd| fd.as_fd());
+    let mut descriptors: Vec<BorrowedFd<'_>> = vec![own.0.as_fd(), output, errors];
+    descriptors.extend(listen.iter().map(|socket| socket.fd.as_fd()));
+    descriptors.push(lock.as_fd());
+    let (root, first_closed) = hand_down(&root, &descriptors)?;
+    let error = become_app(&spec, &identity, &root, first_closed);
+    Err(app::failure(&spec, &root, error))
+}
+
+/// The pod's group and the app's below it. fly can do without, where nobody manages groups.
+fn join_group(pod: &Pod, uuid: PodUuid) -> Result<Option<PodGroup>> {
+    let name = app::group_name(app::only(pod)?);
+    let uuid = uuid.to_string();
+    let request = pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &[] };
+    match pod_group::join(&request) {
+        Ok(group) => Ok(Some(group)),
+        Err(systemd::Error::NoUnifiedCgroups) => Ok(None),
+        Err(_) if !systemd::booted() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn spec(pod: &Pod, group: Option<&PodGroup>) -> Result<AppSpec> {
+    let limits = match group {
+        None => Limits::Impossible("there is no control group for the pod".to_owned()),
+        Some(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
+        Some(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
+    };
+    let mut warnings = Vec::new();
+    if let Some(isolator) = pod.manifest.isolators.iter().next() {
+        warnings.push(format!("the isolator {:?} of the pod is not enforced", isolator.name()));
+    }
+    let spec = app::spec(app::only(pod)?, &limits, &mut warnings)?;
+    warnings.iter().for_each(|warning| warn(warning));
+    if let Some(PodGroup { group, below: Some(below), .. }) = group.filter(|_| !spec.cgroup.is_empty()) {
+        limit(group, below, &spec.cgroup)?;
+    }
+    Ok(spec)
+}
+
+/// Limits the app's group. The pod's own has no process, so it can give its controllers away.
+fn limit(pod: &Group, app: &Group, limits: &CgroupLimits) -> Result<()> {
+    pod.enable_controllers()?;
+    if let Some(bytes) = limits.memory_bytes {
+        app.write("memory.max", &bytes.to_string())?;
+    }
+    if let Some(milli) = limits.cpu_milli {
+        // Microseconds of every tenth of a second.
+        app.write("cpu.max", &format!("{} 100000", (milli * 100).max(1000)))?;
+    }
+    if let Some(weight) = limits.cpu_weight {
+        app.write("cpu.weight", &weight.to_string())?;
+    }
+    if let Some(pids) = limits.pids {
+        app.write("pids.max", &pids.to_string())?;
+    }
+    Ok(())
+}
+
+/// Tells the app of the sockets that it finds from descriptor 3 on.
+fn activate(spec: &mut AppSpec, sockets: &[Listen]) {
+    if sockets.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = sockets.iter().map(|socket| socket.name.as_str()).collect();
+    for (name, value) in [
+        ("LISTEN_FDS", sockets.len().to_string()),
+        ("LISTEN_PID", rustix::process::getpid().as_raw_nonzero().to_string()),
+        ("LISTEN_FDNAMES", names.join(":")),
+    ] {
+        spec.environment.push((name.to_owned(), value));
+    }
+}
+
+/// Standard output and error of the app, where they are not ours: when ours lead to the journal, it gets a stream
+/// under its own name.
+fn streams(spec: &AppSpec, group: Option<&PodGroup>) -> [Option<OwnedFd>; 2] {
+    if !journal::stdout_is_journal() {
+        return [None, None];
+    }
+    let unit = match group.map(|group| &group.owner) {
+        Some(Owner::Service(unit) | Owner::Scope(unit)) => unit.as_str(),
+        Some(Owner::Nobody) | None => "",
+    };
+    let stream = journal::Stream {
+        identifier: &spec.name,
+        unit,
+        priority: journal::Priority::Info,
+        level_prefix: true,
+    };
+    match stream.open() {
+        Ok(output) => {
+            let errors = if same_file() { output.try_clone().ok() } else { None };
+            [Some(output), errors]
+        }
+        Err(error) => {
+            warn(&format!("no journal stream for app {:?}: {error}", spec.name));
+            [None, None]
+        }
+    }
+}
+
+/// Whether standard output and error lead to the same place.
+fn same_file() -> bool {
+    let file = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    file(io::stdout().as_fd()) == file(io::stderr().as_fd())
+}
+
+fn write_files(pod: &Pod, run: &Run, spec: &AppSpec) -> Result<()> {
+    let dir = &pod.current.dir;
+    let path = format!("stage1/rootfs/rkt/env/{}", spec.name);
+    dir.create_directory("stage1/rootfs/rkt/env")?;
+    dir.write(&path, stage1::spec::environment_file(spec).as_bytes())?;
+    stage1::runtime_config::write(pod, run)?;
+    dir.write("pgid", rustix::process::getpgrp().as_raw_nonzero().to_string().as_bytes())?;
+    Ok(pod.current.write_flavor("fly")?)
+}
+
+/// Puts the descriptors under the numbers from 0 on and everything else out of the app's reach. Returns the app's root
+/// under a number that did not change, and the number from which on all is closed.
+fn hand_down(root: &OwnedFd, descriptors: &[BorrowedFd<'_>]) -> Result<(OwnedFd, i32)> {
+    let step = || "hand down descriptors".to_owned();
+    let first_closed = i32::try_from(descriptors.len()).map_err(|_| Errno::MFILE).step(step)?;
+    let root = fcntl_dupfd_cloexec(root, first_closed).step(step)?;
+    sys::fd::arrange(descriptors).step(step)?;
+    Ok((root, first_closed))
+}

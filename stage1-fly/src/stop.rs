@@ -1,0 +1,27 @@
+//! `stop`: a word to the app, or the end of all its processes.
+
+use rustix::process::{Pid, Signal};
+use stage1::args::Stop;
+use stage1::processes::{self, Member};
+use stage1::{Context, Result};
+
+/// Ends the pod.
+pub(crate) fn stop(stop: &Stop) -> Result<()> {
+    let dir = pod::Current::open()?.dir;
+    if !stop.force {
+        return Member::recorded(&dir)?.signal(Signal::TERM);
+    }
+    if processes::kill(&dir)? {
+        return Ok(());
+    }
+    // Without a control group there is the process group, which may have lost some.
+    let app = Member::recorded(&dir)?;
+    let group = dir
+        .read("pgid")?
+        .and_then(|text| Pid::from_raw(std::str::from_utf8(&text).ok()?.trim().parse().ok()?));
+    if group == Some(app.pid) {
+        rustix::process::kill_process_group(app.pid, Signal::KILL)
+            .step(|| "kill the app's process group".to_owned())?;
+    }
+    app.signal(Signal::KILL)
+}

@@ -1,0 +1,258 @@
+//! `run`: from a prepared pod directory to systemd-nspawn.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use executor::AppSpec;
+use executor::spec::OutputMode;
+use pod::Current;
+use rustix::fs::{AtFlags, CWD, Mode};
+use rustix::io::Errno;
+use stage1::args::{Network, Run};
+use stage1::attach;
+use stage1::spec::{Limits, Options, Policy};
+use stage1::volumes::Rules;
+use stage1::{Context, Error, Pod, Result, warn};
+use supervisor::PodSpec;
+use systemd::listen::Listen;
+use systemd::pod_group::{self, Owner};
+use systemd::{PodGroup, journal};
+
+use crate::command::{Container, arguments, environment};
+use crate::host;
+
+/// The name of the supervisor's socket in the pod directory.
+pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+
+/// Becomes systemd-nspawn.
+pub(crate) fn run(run: &Run) -> Result<Infallible> {
+    // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host.
+    drop(attach::leave_host()?);
+    let mut listen = systemd::listen::take();
+    refuse_what_is_not_built(run)?;
+    let program = host::nspawn()?;
+    let mut pod = Pod::open(Current::open()?)?;
+    if pod.apps.is_empty() {
+        return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
+    }
+    let uuid = run.uuid.to_string();
+    let group =
+        pod_group::join(&pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &[] })?;
+    let terminal = run.interactive && rustix::termios::isatty(io::stdin());
+
+    let mut specs = specs(&pod, run, &group)?;
+    for (spec, app) in specs.iter_mut().zip(&pod.apps) {
+        let places = stage1::sockets::of_app(app, &pod.manifest, &listen);
+        spec.sockets = places.into_iter().map(|place| name_inside(&listen[place].name)).collect();
+        spec.sockets.dedup();
+    }
+    listen.retain(|socket| specs.iter().any(|spec| spec.sockets.contains(&name_inside(&socket.name))));
+
+    mount_volumes(&pod, &mut specs)?;
+    let root = pod.current.dir.open_directory("stage1/rootfs")?;
+    stage1::network_files::prepare(root.as_fd(), run.resolv_conf, run.hosts, &run.hostname())?;
+    write_files(&pod, run, &specs)?;
+
+    let control = listen_for_control()?;
+    let streams = streams(&specs, &group);
+    let entries = if streams.is_empty() { journal::socket().ok() } else { None };
+    let mut descriptors: Vec<(String, BorrowedFd<'_>)> = vec![("control".to_owned(), control.as_fd())];
+    descriptors.extend(entries.iter().map(|socket| ("journal".to_owned(), socket.as_fd())));
+    descriptors.extend(streams.iter().map(|(name, stream)| (name.clone(), stream.as_fd())));
+    descriptors.extend(listen.iter().map(|Listen { name, fd }| (name_inside(name), fd.as_fd())));
+
+    let names: Vec<String> = descriptors.iter().map(|(name, _)| name.clone()).collect();
+    let container = Container {
+        uuid: run.uuid,
+        apps: &specs,
+        register: group.owner != Owner::Nobody && systemd::machined::available(),
+        terminal,
+        descriptors: &names,
+    };
+    let strings = |texts: Vec<String>| -> Result<Vec<CString>> {
+        let nul = |_| Error::Refused("A NUL byte stands in the options of the pod".to_owned());
+        texts.into_iter().map(|text| CString::new(text).map_err(nul)).collect()
+    };
+    let argv = strings(arguments(&container, run))?;
+    let envp = environment(&container, run, std::env::vars_os());
+    let path = strings(vec![program.display().to_string()])?.remove(0);
+
+    let ourselves = rustix::process::getpid();
+    pod.current.write_ppid(ourselves, Some(group.group.path()))?;
+    hand_down(&mut pod, &descriptors)?;
+    let error = sys::process::execute_path(&path, &argv, &envp);
+    Err(error).step(|| format!("execute {}", program.display()))
+}
+
+fn refuse_what_is_not_built(run: &Run) -> Result<()> {
+    if let Network::Named(names) = &run.network {
+        return Err(Error::Refused(format!(
+            "This stage1 cannot set up the network {:?} yet; use --net=host or --net=none",
+            names.join(",")
+        )));
+    }
+    for (asked, what) in [
+        (run.mutable, "mutable pods (rkt app sandbox)"),
+        (run.private_users.is_some(), "user namespaces (--private-users)"),
+        (run.mds_token.is_some(), "the metadata service (--mds-register)"),
+    ] {
+        if asked {
+            return Err(Error::Refused(format!("This stage1 does not support {what} yet")));
+        }
+    }
+    Ok(())
+}
+
+fn specs(pod: &Pod, run: &Run, group: &PodGroup) -> Result<Vec<AppSpec>> {
+    if let Some(isolator) = pod.manifest.isolators.iter().next() {
+        return Err(Error::Refused(format!(
+            "Pod {} has the isolator {:?}, and isolators of whole pods are not enforced: give it to an app, or limit \
+             the unit that starts rkt",
+            run.uuid,
+            isolator.name()
+        )));
+    }
+    let limits = match &group.limits {
+        Ok(()) => Limits::Enforced(group.group.controllers()?),
+        Err(reason) => Limits::Impossible(reason.clone()),
+    };
+    let term = std::env::var("TERM").ok();
+    let options = Options {
+        policy: Policy::Contained,
+        insecure: run.insecure,
+        interactive: run.interactive,
+        term: term.as_deref(),
+        watchdog_usec: stage1::spec::watchdog(),
+        limits: &limits,
+    };
+    let mut warnings = Vec::new();
+    let specs = pod.apps.iter().map(|app| stage1::spec::build(app, &options, &mut warnings)).collect();
+    warnings.iter().for_each(|warning| warn(warning));
+    specs
+}
+
+fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
+    let rules = Rules { recursive: true, implicit: true };
+    let mut warnings = Vec::new();
+    for (app, spec) in pod.apps.iter().zip(specs) {
+        let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
+        if planned.is_empty() {
+            continue;
+        }
+        let root = app_root(pod, app.name())?;
+        let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd())?;
+        spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
+    }
+    warnings.iter().for_each(|warning| warn(warning));
+    Ok(())
+}
+
+fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+    Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
+}
+
+/// What the supervisor, other entrypoints and other programs read.
+fn write_files(pod: &Pod, run: &Run, specs: &[AppSpec]) -> Result<()> {
+    let dir = &pod.current.dir;
+    for spec in specs {
+        let path = format!("stage1/rootfs/rkt/env/{}", spec.name);
+        dir.write(&path, stage1::spec::environment_file(spec).as_bytes())?;
+    }
+    let pod_spec = PodSpec {
+        uuid: run.uuid.to_string(),
+        // systemd-nspawn sets it.
+        hostname: None,
+        apps: specs.to_vec(),
+        stop_grace_ms: 10_000,
+        mutable: false,
+        debug: run.debug,
+    };
+    let json = serde_json::to_vec(&pod_spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;
+    dir.write(&format!("stage1/rootfs{}", supervisor::pod::POD_SPEC_PATH), &json)?;
+    stage1::runtime_config::write(pod, run)?;
+    Ok(pod.current.write_flavor("nspawn")?)
+}
+
+/// The socket on which the supervisor takes orders. The working directory is the pod directory; the socket does not show
+/// inside the container.
+fn listen_for_control() -> Result<OwnedFd> {
+    match rustix::fs::unlinkat(CWD, CONTROL_SOCKET, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error).step(|| format!("remove {CONTROL_SOCKET}")),
+    }
+    // The group that may look at pods may not give them orders.
+    let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let socket = UnixListener::bind(CONTROL_SOCKET).step(|| format!("listen on {CONTROL_SOCKET}"));
+    rustix::process::umask(umask);
+    Ok(socket?.into())
+}
+
+/// A stream of the journal for each app, when our own output is one: then nobody copies bytes.
+fn streams(specs: &[AppSpec], group: &PodGroup) -> Vec<(String, OwnedFd)> {
+    if !journal::stdout_is_journal() {
+        return Vec::new();
+    }
+    let unit = match &group.owner {
+        Owner::Service(unit) | Owner::Scope(unit) => unit.as_str(),
+        Owner::Nobody => "",
+    };
+    let mut streams = Vec::new();
+    for spec in specs {
+        for (output, mode) in [("stdout", spec.stdout), ("stderr", spec.stderr)] {
+            if mode != OutputMode::Log {
+                continue;
+            }
+            let stream = journal::Stream {
+                identifier: &spec.name,
+                unit,
+                priority: journal::Priority::Info,
+                level_prefix: true,
+            };
+            match stream.open() {
+                Ok(stream) => streams.push((format!("{output}-{}", spec.name), stream)),
+                // Then the supervisor copies, to where our own output goes.
+                Err(error) => warn(&format!("no journal stream for app {:?}: {error}", spec.name)),
+            }
+        }
+    }
+    streams
+}
+
+/// The name under which the supervisor gets a socket of the unit; some names mean something else to it.
+fn name_inside(name: &str) -> String {
+    let reserved = ["control", "journal"].contains(&name)
+        || ["stdout-", "stderr-"].iter().any(|prefix| name.starts_with(prefix));
+    if reserved { format!("socket-{name}") } else { name.to_owned() }
+}
+
+/// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open.
+fn hand_down(pod: &mut Pod, descriptors: &[(String, BorrowedFd<'_>)]) -> Result<()> {
+    let step = || "hand down descriptors".to_owned();
+    let count = i32::try_from(descriptors.len()).map_err(|_| Errno::MFILE).step(step)?;
+    sys::fd::close_on_exec_from(3).step(step)?;
+    pod.current.keep_lock_from(3 + count)?;
+    let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
+    let mut all = vec![input.as_fd(), output.as_fd(), errors.as_fd()];
+    all.extend(descriptors.iter().map(|(_, fd)| *fd));
+    sys::fd::arrange(&all).step(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_mean_something_else_inside() {
+        for (name, inside) in [
+            ("web.socket", "web.socket"),
+            ("control", "socket-control"),
+            ("stdout-web", "socket-stdout-web"),
+            ("journals", "journals"),
+        ] {
+            assert_eq!(name_inside(name), inside);
+        }
+    }
+}
