@@ -52,6 +52,9 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     descriptors.extend(listen.iter().map(|socket| socket.fd.as_fd()));
     descriptors.push(lock.as_fd());
     let (root, first_closed) = hand_down(&root, &descriptors)?;
+    if !spec.notify {
+        say_ready();
+    }
     let error = become_app(&spec, &identity, &root, first_closed);
     Err(app::failure(&spec, &root, error))
 }
@@ -149,6 +152,15 @@ fn streams(spec: &AppSpec, group: Option<&PodGroup>) -> [Option<OwnedFd>; 2] {
     }
 }
 
+/// An app that does not say itself when it is ready is so when it runs, which is as good as now.
+fn say_ready() {
+    let said = systemd::notify::Notifier::from_environment()
+        .and_then(|notifier| notifier.map_or(Ok(()), |notifier| notifier.send("READY=1")));
+    if let Err(error) = said {
+        warn(&format!("cannot tell systemd that the pod is ready: {error}"));
+    }
+}
+
 /// Whether standard output and error lead to the same place.
 fn same_file() -> bool {
     let file = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
@@ -161,8 +173,18 @@ fn write_files(pod: &Pod, run: &Run, spec: &AppSpec) -> Result<()> {
     dir.create_directory("stage1/rootfs/rkt/env")?;
     dir.write(&path, stage1::spec::environment_file(spec).as_bytes())?;
     stage1::runtime_config::write(pod, run)?;
-    dir.write("pgid", rustix::process::getpgrp().as_raw_nonzero().to_string().as_bytes())?;
+    let stat = std::fs::read_to_string("/proc/self/stat").step(|| "read /proc/self/stat".to_owned())?;
+    if let Some(group) = process_group(&stat) {
+        dir.write("pgid", group.as_bytes())?;
+    }
     Ok(pod.current.write_flavor("fly")?)
+}
+
+/// The process group in `/proc/PID/stat`; `None` when its leader is not in our pid namespace. (`getpgrp` of rustix
+/// cannot say that.)
+fn process_group(stat: &str) -> Option<&str> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(2).filter(|group| *group != "0")
 }
 
 /// Puts the descriptors under the numbers from 0 on and everything else out of the app's reach. Returns the app's root
@@ -173,4 +195,16 @@ fn hand_down(root: &OwnedFd, descriptors: &[BorrowedFd<'_>]) -> Result<(OwnedFd,
     let root = fcntl_dupfd_cloexec(root, first_closed).step(step)?;
     sys::fd::arrange(descriptors).step(step)?;
     Ok((root, first_closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_group_of_a_process() {
+        assert_eq!(process_group("7 (a) (b) S 1 5 5 0 -1"), Some("5"));
+        assert_eq!(process_group("7 (sh) S 0 0 0 0 -1"), None);
+        assert_eq!(process_group(""), None);
+    }
 }

@@ -31,7 +31,6 @@ pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host.
     drop(attach::leave_host()?);
-    let mut listen = systemd::listen::take();
     refuse_what_is_not_built(run)?;
     let program = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
@@ -44,13 +43,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let terminal = run.interactive && rustix::termios::isatty(io::stdin());
 
     let mut specs = specs(&pod, run, &group)?;
-    for (spec, app) in specs.iter_mut().zip(&pod.apps) {
-        let places = stage1::sockets::of_app(app, &pod.manifest, &listen);
-        spec.sockets = places.into_iter().map(|place| name_inside(&listen[place].name)).collect();
-        spec.sockets.dedup();
-    }
-    listen.retain(|socket| specs.iter().any(|spec| spec.sockets.contains(&name_inside(&socket.name))));
-
+    let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     mount_volumes(&pod, &mut specs)?;
     let root = pod.current.dir.open_directory("stage1/rootfs")?;
     stage1::network_files::prepare(root.as_fd(), run.resolv_conf, run.hosts, &run.hostname())?;
@@ -62,7 +55,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut descriptors: Vec<(String, BorrowedFd<'_>)> = vec![("control".to_owned(), control.as_fd())];
     descriptors.extend(entries.iter().map(|socket| ("journal".to_owned(), socket.as_fd())));
     descriptors.extend(streams.iter().map(|(name, stream)| (name.clone(), stream.as_fd())));
-    descriptors.extend(listen.iter().map(|Listen { name, fd }| (name_inside(name), fd.as_fd())));
+    descriptors.extend(sockets.iter().map(|(name, fd)| (name.clone(), fd.as_fd())));
 
     let names: Vec<String> = descriptors.iter().map(|(name, _)| name.clone()).collect();
     let container = Container {
@@ -221,11 +214,47 @@ fn streams(specs: &[AppSpec], group: &PodGroup) -> Vec<(String, OwnedFd)> {
     streams
 }
 
-/// The name under which the supervisor gets a socket of the unit; some names mean something else to it.
-fn name_inside(name: &str) -> String {
+/// Gives the sockets of the unit to the apps that ask for them, under names by which the supervisor tells apart
+/// what goes to different apps. Sockets that no app asks for are closed.
+fn share_out(pod: &Pod, specs: &mut [AppSpec], listen: Vec<Listen>) -> Vec<(String, OwnedFd)> {
+    let wanted: Vec<Vec<usize>> =
+        pod.apps.iter().map(|app| stage1::sockets::of_app(app, &pod.manifest, &listen)).collect();
+    let mut shared: Vec<(String, OwnedFd)> = Vec::new();
+    let mut owners: Vec<(String, Vec<usize>)> = Vec::new();
+    for (place, Listen { name, fd }) in listen.into_iter().enumerate() {
+        let apps: Vec<usize> = (0..wanted.len()).filter(|&app| wanted[app].contains(&place)).collect();
+        if apps.is_empty() {
+            continue;
+        }
+        let name = name_inside(&name, &apps, &mut owners);
+        for &app in &apps {
+            if !specs[app].sockets.contains(&name) {
+                specs[app].sockets.push(name.clone());
+            }
+        }
+        shared.push((name, fd));
+    }
+    shared
+}
+
+/// The name under which the supervisor gets a socket that is for `apps`. Some names mean something else to it, and one
+/// name cannot mean different apps.
+fn name_inside(name: &str, apps: &[usize], owners: &mut Vec<(String, Vec<usize>)>) -> String {
     let reserved = ["control", "journal"].contains(&name)
         || ["stdout-", "stderr-"].iter().any(|prefix| name.starts_with(prefix));
-    if reserved { format!("socket-{name}") } else { name.to_owned() }
+    let plain = if reserved { format!("socket-{name}") } else { name.to_owned() };
+    let mut inside = plain.clone();
+    for number in 2.. {
+        match owners.iter().find(|(known, _)| *known == inside) {
+            Some((_, owner)) if owner == apps => break,
+            Some(_) => inside = format!("{plain}-{number}"),
+            None => {
+                owners.push((inside.clone(), apps.to_vec()));
+                break;
+            }
+        }
+    }
+    inside
 }
 
 /// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open.
@@ -245,14 +274,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_mean_something_else_inside() {
-        for (name, inside) in [
-            ("web.socket", "web.socket"),
-            ("control", "socket-control"),
-            ("stdout-web", "socket-stdout-web"),
-            ("journals", "journals"),
+    fn names_inside_mean_one_thing() {
+        let mut owners = Vec::new();
+        for (name, apps, inside) in [
+            ("web.socket", [0].as_slice(), "web.socket"),
+            ("web.socket", &[0], "web.socket"),
+            ("web.socket", &[1], "web.socket-2"),
+            ("web.socket", &[0, 1], "web.socket-3"),
+            ("web.socket", &[1], "web.socket-2"),
+            ("control", &[0], "socket-control"),
+            ("stdout-web", &[0], "socket-stdout-web"),
+            ("journals", &[0], "journals"),
         ] {
-            assert_eq!(name_inside(name), inside);
+            assert_eq!(name_inside(name, apps, &mut owners), inside);
         }
     }
 }
