@@ -1,5 +1,6 @@
 //! The files of one pod directory.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -105,31 +106,39 @@ pub(crate) fn component(name: &str) -> Result<&str> {
 impl PodDir {
     /// The content of `path`; `None` when there is no such file.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        // NONBLOCK: a fifo that the pod put there must not stop us. O_NOFOLLOW is part of `open_beneath`.
+        // NONBLOCK: a fifo that the pod put there must not stop us.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = match open_beneath(self.as_fd(), Path::new(path), flags, Mode::empty()) {
+        let fd = match self.open_file(path, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(Error::io("open", path, error)),
         };
-        let mut content = vec![0; 4096];
-        let mut length = 0;
+        let mut content = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 8192];
         loop {
-            match rustix::io::read(&fd, &mut content[length..]) {
-                Ok(0) => break,
-                Ok(more) => length += more,
+            let (read, free) = match rustix::io::read(&fd, &mut buffer) {
+                Ok((read, free)) => (read, free.len()),
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(Error::io("read", path, error)),
+            };
+            content.extend_from_slice(read);
+            // A regular file gives less than was asked for at its end only.
+            if free > 0 {
+                return Ok(Some(content));
             }
-            if length > SIZE_MAX {
+            if content.len() > SIZE_MAX {
                 return Err(Error::Damaged { file: path.to_owned(), why: "it is too large".to_owned() });
             }
-            if length == content.len() {
-                content.resize(length * 4, 0);
-            }
         }
-        content.truncate(length);
-        Ok(Some(content))
+    }
+
+    /// Opens `path` without following a link anywhere on the way.
+    fn open_file(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        if path.contains('/') {
+            return open_beneath(self.as_fd(), Path::new(path), flags, mode);
+        }
+        // The same for a single name, and cheaper.
+        rustix::fs::openat(&self.fd, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)
     }
 
     /// The content of `path` as text without white space around it; `None` when there is no such file or it
@@ -145,7 +154,8 @@ impl PodDir {
     /// Writes `content` to the new or existing file `path`.
     pub fn write(&self, path: &str, content: &[u8]) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOCTTY;
-        let fd = open_beneath(self.as_fd(), Path::new(path), flags, Mode::from_raw_mode(FILE_MODE))
+        let fd = self
+            .open_file(path, flags, Mode::from_raw_mode(FILE_MODE))
             .map_err(|error| Error::io("create", path, error))?;
         let mut rest = content;
         while !rest.is_empty() {
