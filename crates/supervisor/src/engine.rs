@@ -35,6 +35,8 @@ pub(crate) fn run() -> Result<u8, Error> {
     let started = Instant::now();
     // Before anything of an image can run, and for all that will.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    // When whoever built the container is killed, the pod goes with it: it holds the lock, and passes on the exit status.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let signals = sys::signal::receive_all()?;
     let mut inherited = Inherited::take();
     let text =
