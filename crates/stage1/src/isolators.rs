@@ -111,8 +111,8 @@ fn check_limits(
             )),
             Limits::Impossible(reason) if options.policy == Policy::Contained => {
                 return Err(Error::Refused(format!(
-                    "App {:?} asks for a limit of its own ({}), which cannot be enforced: {reason}. Put Delegate=yes \
-                     into the [Service] section of the unit that starts rkt, or limit the unit as a whole",
+                    "App {:?} asks for a limit of its own ({}), which cannot be enforced: {reason}. Start rkt from a \
+                     unit that has Delegate=yes in its [Service] section, or limit the unit as a whole",
                     app.name(),
                     limit.isolator,
                 )));

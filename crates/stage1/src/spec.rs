@@ -275,7 +275,10 @@ mod tests {
 
         let impossible = Limits::Impossible("web.service has no Delegate=yes".to_owned());
         let error = build(&input, &options(&impossible), &mut Vec::new()).unwrap_err().to_string();
-        assert!(error.contains("resource/memory") && error.contains("Put Delegate=yes"), "{error}");
+        assert!(
+            error.contains("resource/memory") && error.contains("a unit that has Delegate=yes"),
+            "{error}"
+        );
         // Without limits nobody cares.
         assert!(built(&app("", "", ""), &options(&impossible)).1.is_empty());
     }
