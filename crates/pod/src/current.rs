@@ -160,9 +160,9 @@ mod tests {
         assert!(std::os::fd::AsRawFd::as_raw_fd(kept) >= 300);
         assert!(!rustix::io::fcntl_getfd(kept).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         let observer = open(pod.path());
-        assert!(lock::is_taken(&observer).unwrap());
+        assert!(lock::is_taken(observer.as_fd()).unwrap());
         drop(current);
-        assert!(!lock::is_taken(&observer).unwrap());
+        assert!(!lock::is_taken(observer.as_fd()).unwrap());
     }
 
     #[test]
@@ -173,15 +173,15 @@ mod tests {
         let number = locked.into_raw_fd().to_string();
         let mut current = Current::new(open(pod.path()), Some(&number)).unwrap();
         let observer = open(pod.path());
-        assert!(lock::is_taken(&observer).unwrap());
+        assert!(lock::is_taken(observer.as_fd()).unwrap());
         let file = current.keep_lock_on_file().unwrap();
-        assert!(!lock::is_taken(&observer).unwrap());
+        assert!(!lock::is_taken(observer.as_fd()).unwrap());
         let observer = open(&pod.path().join(RUN_LOCK));
-        assert!(lock::is_taken(&observer).unwrap());
+        assert!(lock::is_taken(observer.as_fd()).unwrap());
         assert!(!rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         assert!(current.keep_lock().is_err() && current.keep_lock_on_file().is_err());
         drop(file);
-        assert!(!lock::is_taken(&observer).unwrap());
+        assert!(!lock::is_taken(observer.as_fd()).unwrap());
     }
 
     #[test]

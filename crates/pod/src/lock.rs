@@ -1,6 +1,6 @@
 //! Locks by flock(2): they belong to an open file, so they outlive `exec` and die with the last descriptor.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -25,18 +25,24 @@ pub(crate) fn take(fd: impl AsFd) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether somebody holds the exclusive lock of the file behind `fd`.
-pub(crate) fn is_taken(fd: impl AsFd) -> Result<bool> {
+/// Whether somebody holds the exclusive lock of the file behind `fd`. If nobody does, `fd` has a shared lock
+/// afterwards, which keeps others from the exclusive one until `fd` is closed.
+pub(crate) fn is_taken_until_closed(fd: BorrowedFd<'_>) -> Result<bool> {
     loop {
-        match flock(&fd, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {
-                // Unless it is given back here, the descriptor would keep it for as long as it is open.
-                flock(&fd, FlockOperation::Unlock)?;
-                return Ok(false);
-            }
+        match flock(fd, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(false),
             Err(Errno::WOULDBLOCK) => return Ok(true),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether somebody holds the exclusive lock of the file behind `fd`.
+pub(crate) fn is_taken(fd: BorrowedFd<'_>) -> Result<bool> {
+    let taken = is_taken_until_closed(fd)?;
+    if !taken {
+        flock(fd, FlockOperation::Unlock)?;
+    }
+    Ok(taken)
 }

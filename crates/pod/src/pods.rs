@@ -1,6 +1,6 @@
 //! The six directories, and moving pods between them.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
@@ -11,6 +11,9 @@ use crate::{Error, Place, PodDir, PodUuid, Result, State, lock};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// One of the questions of [`lock`].
+type TakenTest = fn(BorrowedFd<'_>) -> rustix::io::Result<bool>;
 
 /// The pods of a data directory.
 #[derive(Debug)]
@@ -124,6 +127,16 @@ impl Pods {
 
     /// As [`Pods::get`], for a pod that stood in `place` already.
     pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
+        self.look(uuid, place, lock::is_taken)
+    }
+
+    /// As [`Pods::get_from`], for a pod that is dropped at once: as long as it is not, nobody can take its lock.
+    /// Saves a system call, which counts when there are many pods.
+    pub fn glance(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
+        self.look(uuid, place, lock::is_taken_until_closed)
+    }
+
+    fn look(&self, uuid: PodUuid, place: Place, is_taken: TakenTest) -> Result<Option<Pod>> {
         for &place in Place::ALL.iter().filter(|&&candidate| candidate >= place) {
             let name = Self::name(place, uuid);
             let fd = match rustix::fs::openat(&self.fd, &name, DIRECTORY, Mode::empty()) {
@@ -134,7 +147,7 @@ impl Pods {
                 }
             };
             let mut pod = Pod { uuid, place, state: place.state(false), dir: PodDir::from(fd) };
-            let in_use = place.lock_matters() && self.is_in_use(&pod)?;
+            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken)?;
             pod.state = place.state(in_use);
             // Who prepares gives the lock back after the rename: not locked can mean moved on.
             if pod.state == State::AbortedPrepare && !self.stands_in(&pod.dir, place, uuid)? {
@@ -154,9 +167,9 @@ impl Pods {
         Ok(true)
     }
 
-    fn is_in_use(&self, pod: &Pod) -> Result<bool> {
+    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest) -> Result<bool> {
         let failed = |error| Error::io("ask for the lock of", format!("pod {:?}", pod.uuid.as_str()), error);
-        if lock::is_taken(&pod.dir).map_err(failed)? {
+        if is_taken(pod.dir.as_fd()).map_err(failed)? {
             return Ok(true);
         }
         if pod.place != Place::Run {
@@ -164,7 +177,7 @@ impl Pods {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::openat(&pod.dir, crate::current::RUN_LOCK, flags, Mode::empty()) {
-            Ok(file) if lock::is_taken(&file).map_err(failed)? => return Ok(true),
+            Ok(file) if lock::is_taken(file.as_fd()).map_err(failed)? => return Ok(true),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("open", crate::current::RUN_LOCK, error)),
         }

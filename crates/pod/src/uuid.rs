@@ -75,7 +75,8 @@ impl FromStr for PodUuid {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || Error::BadUuid(text.to_owned());
-        let bytes: [u8; LENGTH] = text.to_ascii_lowercase().as_bytes().try_into().map_err(|_| bad())?;
+        let mut bytes: [u8; LENGTH] = text.as_bytes().try_into().map_err(|_| bad())?;
+        bytes.make_ascii_lowercase();
         let fits = bytes.iter().enumerate().all(|(at, &byte)| match DASHES.contains(&at) {
             true => byte == b'-',
             false => byte.is_ascii_hexdigit(),
