@@ -2,7 +2,7 @@
 //!
 //! | module | what it talks to |
 //! |---|---|
-//! | [`unit`] | `/proc/self/cgroup`: which service started us |
+//! | [`mod@unit`] | `/proc/self/cgroup`: which service started us |
 //! | [`cgroup`] | `/sys/fs/cgroup`: groups by handle |
 //! | [`pod_group`] | the two above and [`scope`]: a group for a pod, wherever we were started |
 //! | [`scope`] | the manager over D-Bus: `StartTransientUnit` |
