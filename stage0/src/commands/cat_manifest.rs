@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pod::Pods;
 
 use super::Context;
 use crate::pod_args::PodArgs;
@@ -22,7 +21,7 @@ pub(crate) struct CatManifestArgs {
 
 pub(crate) fn run(context: &Context, args: &CatManifestArgs) -> Result<ExitCode> {
     let uuids = args.pods.uuids()?;
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut code = ExitCode::SUCCESS;
     for uuid in uuids {
         let text = pods

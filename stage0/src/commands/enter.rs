@@ -31,13 +31,13 @@ const DEFAULT_COMMAND: &str = "/bin/bash";
 pub(crate) fn run(context: &Context, args: &EnterArgs) -> Result<ExitCode> {
     context.require_root()?;
     let uuid = args.uuid.as_deref().context("missing UUID: name the pod to enter")?;
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut pod = pods.find(uuid)?;
     ensure!(pod.state == State::Running, "pod \"{}\" isn't currently running", pod.uuid);
     let manifest = pod.dir.manifest()?;
     let app = choose_app(&manifest, args.app.as_deref())?.to_owned();
     let enter = Entrypoint::find(context, &pod.dir, pods.path(pod.place, pod.uuid), Operation::Enter)?;
-    let pid = wait_for_process_one(&pods, &mut pod)?;
+    let pid = wait_for_process_one(pods, &mut pod)?;
 
     let mut words: Vec<OsString> = vec![
         format!("--pid={}", pid.as_raw_nonzero()).into(),

@@ -29,7 +29,7 @@ pub(crate) struct GcArgs {
 
 pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
     context.require_root()?;
-    let collector = Collector { context, pods: &Pods::open(context.data_dir()?)?, now: SystemTime::now() };
+    let collector = Collector { context, pods: context.pods()?, now: SystemTime::now() };
     let mut failed = collector.mark()?;
     if !args.mark_only {
         failed |= collector.expire(args.expire_prepared)?;

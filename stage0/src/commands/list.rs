@@ -60,12 +60,12 @@ impl std::str::FromStr for Format {
 type Broken = (PodUuid, anyhow::Error);
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> Result<ExitCode> {
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut broken = Vec::new();
     match args.format {
-        Format::Text => report::print_raw(table(&pods, args, &mut broken)?)?,
+        Format::Text => report::print_raw(table(pods, args, &mut broken)?)?,
         format => {
-            let views = each(&pods, &mut broken, |pod| match PodView::read(&pods, pod) {
+            let views = each(pods, &mut broken, |pod| match PodView::read(pods, pod) {
                 Ok(view) => (Some(view), None),
                 Err(error) => (None, Some(error)),
             })?;
@@ -90,7 +90,7 @@ fn each<T: Send>(
 ) -> Result<Vec<T>> {
     let names = pods.walk(&Place::LISTED)?;
     let look = |&(uuid, place): &(PodUuid, Place)| {
-        let (made, error) = match pods.get_from(uuid, place) {
+        let (made, error) = match pods.glance(uuid, place) {
             Ok(Some(pod)) if Place::LISTED.contains(&pod.place) => step(&pod),
             // Gone in the meantime, or given up before it ran.
             Ok(_) => (None, None),

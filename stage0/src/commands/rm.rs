@@ -20,10 +20,10 @@ pub(crate) struct RmArgs {
 pub(crate) fn run(context: &Context, args: &RmArgs) -> Result<ExitCode> {
     context.require_root()?;
     let uuids = args.pods.uuids()?;
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut failed = false;
     for uuid in uuids {
-        if let Err(error) = remove(context, &pods, &uuid) {
+        if let Err(error) = remove(context, pods, &uuid) {
             if report::is_reader_gone(&error) {
                 return Err(error);
             }

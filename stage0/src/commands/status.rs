@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
         Ok(uuid) => uuid,
         Err(error) => return one_if_unreadable("status", error, context.debug),
     };
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut pod = pods.find(&uuid)?;
     let uuid = pod.uuid;
     let removed = || format!("pod \"{uuid}\" was removed while it was waited for");
@@ -87,7 +87,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
     match args.format {
         Format::Text => report::print_raw(text(&pod)?)?,
         format => {
-            let view = PodView::read(&pods, &pod)?;
+            let view = PodView::read(pods, &pod)?;
             report::print(show::json(&view, format == Format::JsonPretty)?)?;
         }
     }

@@ -26,10 +26,10 @@ pub(crate) fn run(context: &Context, args: &StopArgs) -> Result<ExitCode> {
         Ok(uuids) => uuids,
         Err(error) => return one_if_unreadable("stop", error, context.debug),
     };
-    let pods = Pods::open(context.data_dir()?)?;
+    let pods = context.pods()?;
     let mut failed = 0;
     for uuid in uuids {
-        if let Err(error) = stop(context, &pods, &uuid, args.force) {
+        if let Err(error) = stop(context, pods, &uuid, args.force) {
             if report::is_reader_gone(&error) {
                 return Err(error);
             }
