@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &EnterArgs) -> Result<ExitCode> {
     let uuid = args.uuid.as_deref().context("missing UUID: name the pod to enter")?;
     let pods = context.pods()?;
     let mut pod = pods.find(uuid)?;
-    ensure!(pod.state == State::Running, "pod \"{}\" isn't currently running", pod.uuid);
+    ensure!(pod.state == State::Running, "pod \"{}\" is not running: it is {}", pod.uuid, pod.state);
     let manifest = pod.dir.manifest()?;
     let app = choose_app(&manifest, args.app.as_deref())?.to_owned();
     let enter = Entrypoint::find(context, &pod.dir, pods.path(pod.place, pod.uuid), Operation::Enter)?;
