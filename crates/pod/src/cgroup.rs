@@ -1,5 +1,6 @@
 //! The cgroup that a stage1 recorded for a pod.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,6 +10,9 @@ use rustix::io::Errno;
 use sys::path::open_beneath;
 
 use crate::{PodUuid, Teardown};
+
+/// Deeper groups are nobody's.
+const DEPTH_MAX: usize = 32;
 
 /// Where cgroup2 is mounted, opened on first use.
 #[derive(Debug)]
@@ -34,13 +38,17 @@ impl Hierarchy {
         Self { path: path.to_owned(), root: OnceLock::new() }
     }
 
-    fn open(&self, group: &str) -> rustix::io::Result<OwnedFd> {
+    fn root(&self) -> rustix::io::Result<BorrowedFd<'_>> {
         let root = self.root.get_or_init(|| {
             sys::path::open_directory(&self.path.join("unified"))
                 .or_else(|_| sys::path::open_directory(&self.path))
         });
-        let root = root.as_ref().map_err(|error| *error)?;
-        open_beneath(root.as_fd(), Path::new(group), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+        root.as_ref().map(AsFd::as_fd).map_err(|error| *error)
+    }
+
+    fn open(&self, group: &str) -> rustix::io::Result<OwnedFd> {
+        let root = self.root()?;
+        open_beneath(root, Path::new(group), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
     /// Whether a process is in `group` or below it. A group that cannot be asked counts as populated: a pod is
@@ -52,6 +60,15 @@ impl Hierarchy {
             Err(Errno::NOENT | Errno::NODEV) => false,
             Err(_) => true,
         }
+    }
+
+    /// The pods that a group is named after, anywhere in the hierarchy; `None` when that is more work than asking
+    /// for a few groups: when there are more than `limit` groups.
+    pub(crate) fn survey(&self, limit: usize) -> Option<HashSet<PodUuid>> {
+        let mut survey = Survey { named: HashSet::new(), left: limit };
+        let root = self.root().ok()?;
+        survey.read(root, 0)?;
+        Some(survey.named)
     }
 
     /// Removes `group` and the groups below it, when no process is in any of them.
@@ -85,6 +102,57 @@ impl Hierarchy {
         }
         failed.into_result()
     }
+}
+
+/// A walk through the hierarchy.
+struct Survey {
+    named: HashSet<PodUuid>,
+    left: usize,
+}
+
+impl Survey {
+    /// Reads the groups in `directory`; `None` when there are too many, or one cannot be read.
+    fn read(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Option<()> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for entry in Dir::read_from(directory).ok()? {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.left = self.left.checked_sub(1)?;
+            if let Some(uuid) = pod_in_name(name.to_bytes()) {
+                // What is below is the pod's.
+                self.named.insert(uuid);
+                continue;
+            }
+            let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(_) => return None,
+            };
+            // Each group has a link from each group in it.
+            if stat.st_nlink == 2 {
+                continue;
+            }
+            match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+                Ok(below) => self.read(below.as_fd(), depth + 1)?,
+                Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// The pod that a group called `name` is named after.
+fn pod_in_name(name: &[u8]) -> Option<PodUuid> {
+    let name = std::str::from_utf8(name).ok()?.replace("\\x2d", "-");
+    let ends = (PodUuid::LENGTH..=name.len()).filter_map(|end| name.get(end - PodUuid::LENGTH..end));
+    ends.filter(|part| part.as_bytes()[8] == b'-').find_map(|part| part.parse().ok())
 }
 
 /// `populated` of `cgroup.events`, which counts the groups below as well.
@@ -157,6 +225,27 @@ mod tests {
             ("system.slice/web.service/pod-5bd4ed2c", false),
         ] {
             assert_eq!(names_pod(group, uuid), own, "{group}");
+        }
+    }
+
+    #[test]
+    fn surveys_the_names_of_groups() {
+        let (a, b) = ("5bd4ed2c-7b84-4de3-b4b1-7f0d8a5d4c11", "00000000-0000-4000-8000-000000000002");
+        let root = tempfile::tempdir().unwrap();
+        for group in [
+            format!("system.slice/web.service/pod-{a}/app-x"),
+            format!("machine.slice/machine-rkt\\x2d{}.scope", b.replace('-', "\\x2d")),
+            "system.slice/other.service".to_owned(),
+        ] {
+            std::fs::create_dir_all(root.path().join(group)).unwrap();
+        }
+        let hierarchy = Hierarchy::at(root.path());
+        let named = hierarchy.survey(6).unwrap();
+        assert_eq!(named, [a, b].map(|uuid| uuid.parse().unwrap()).into());
+        assert_eq!(hierarchy.survey(5), None);
+        assert_eq!(Hierarchy::at(&root.path().join("none")).survey(5), None);
+        for name in ["pod-", "x", "user@1000.service", "machine-rkt\\x2d5bd4ed2c.scope", "é-5bd4ed2c-7b84"] {
+            assert_eq!(pod_in_name(name.as_bytes()), None, "{name}");
         }
     }
 

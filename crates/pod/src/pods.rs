@@ -1,5 +1,6 @@
 //! The six directories, and moving pods between them.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,26 @@ pub struct Held {
     pub place: Place,
     /// Its files. The descriptor of the directory is the one that has the lock.
     pub dir: PodDir,
+}
+
+/// From so many pods on, the names of all cgroups are read instead of what each pod recorded.
+const MANY: usize = 64;
+
+/// Looks at many pods.
+///
+/// The shared lock that tells whether a pod is in use is kept until the pod is dropped, and cgroups are those that
+/// there were at the beginning: good for showing pods, not for deciding what is done with them.
+#[derive(Debug)]
+pub struct Glance<'a> {
+    pods: &'a Pods,
+    named: Option<HashSet<PodUuid>>,
+}
+
+impl Glance<'_> {
+    /// As [`Pods::get_from`].
+    pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
+        self.pods.look(uuid, place, lock::is_taken_until_closed, self.named.as_ref())
+    }
 }
 
 impl Pods {
@@ -127,16 +148,23 @@ impl Pods {
 
     /// As [`Pods::get`], for a pod that stood in `place` already.
     pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
-        self.look(uuid, place, lock::is_taken)
+        self.look(uuid, place, lock::is_taken, None)
     }
 
-    /// As [`Pods::get_from`], for a pod that is dropped at once: as long as it is not, nobody can take its lock.
-    /// Saves a system call, which counts when there are many pods.
-    pub fn glance(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
-        self.look(uuid, place, lock::is_taken_until_closed)
+    /// For looking at `count` pods one after the other.
+    pub fn glance(&self, count: usize) -> Glance<'_> {
+        // A look at a group is worth about four of its names.
+        let named = if count < MANY { None } else { self.cgroups.survey(count / 4) };
+        Glance { pods: self, named }
     }
 
-    fn look(&self, uuid: PodUuid, place: Place, is_taken: TakenTest) -> Result<Option<Pod>> {
+    fn look(
+        &self,
+        uuid: PodUuid,
+        place: Place,
+        is_taken: TakenTest,
+        named: Option<&HashSet<PodUuid>>,
+    ) -> Result<Option<Pod>> {
         for &place in Place::ALL.iter().filter(|&&candidate| candidate >= place) {
             let name = Self::name(place, uuid);
             let fd = match rustix::fs::openat(&self.fd, &name, DIRECTORY, Mode::empty()) {
@@ -147,7 +175,7 @@ impl Pods {
                 }
             };
             let mut pod = Pod { uuid, place, state: place.state(false), dir: PodDir::from(fd) };
-            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken)?;
+            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken, named)?;
             pod.state = place.state(in_use);
             // Who prepares gives the lock back after the rename: not locked can mean moved on.
             if pod.state == State::AbortedPrepare && !self.stands_in(&pod.dir, place, uuid)? {
@@ -167,7 +195,7 @@ impl Pods {
         Ok(true)
     }
 
-    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest) -> Result<bool> {
+    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest, named: Option<&HashSet<PodUuid>>) -> Result<bool> {
         let failed = |error| Error::io("ask for the lock of", format!("pod {:?}", pod.uuid.as_str()), error);
         if is_taken(pod.dir.as_fd()).map_err(failed)? {
             return Ok(true);
@@ -180,6 +208,9 @@ impl Pods {
             Ok(file) if lock::is_taken(file.as_fd()).map_err(failed)? => return Ok(true),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("open", crate::current::RUN_LOCK, error)),
+        }
+        if named.is_some_and(|named| !named.contains(&pod.uuid)) {
+            return Ok(false);
         }
         Ok(match self.own_cgroup(pod.uuid, &pod.dir)? {
             Some(group) => self.cgroups.is_populated(&group),

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use crate::Error;
 
-const LENGTH: usize = 36;
 /// Where the dashes stand.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
@@ -13,9 +12,12 @@ const DASHES: [usize; 4] = [8, 13, 18, 23];
 ///
 /// New ones are of version 4 (random); any version is understood.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodUuid([u8; LENGTH]);
+pub struct PodUuid([u8; PodUuid::LENGTH]);
 
 impl PodUuid {
+    /// How many characters it has.
+    pub(crate) const LENGTH: usize = 36;
+
     /// A new random one.
     ///
     /// # Errors
@@ -33,7 +35,7 @@ impl PodUuid {
 
     fn from_bytes(bytes: [u8; 16]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [b'-'; LENGTH];
+        let mut text = [b'-'; Self::LENGTH];
         let mut digits =
             bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         for (at, place) in text.iter_mut().enumerate() {
@@ -75,7 +77,7 @@ impl FromStr for PodUuid {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || Error::BadUuid(text.to_owned());
-        let mut bytes: [u8; LENGTH] = text.as_bytes().try_into().map_err(|_| bad())?;
+        let mut bytes: [u8; Self::LENGTH] = text.as_bytes().try_into().map_err(|_| bad())?;
         bytes.make_ascii_lowercase();
         let fits = bytes.iter().enumerate().all(|(at, &byte)| match DASHES.contains(&at) {
             true => byte == b'-',

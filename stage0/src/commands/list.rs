@@ -89,8 +89,9 @@ fn each<T: Send>(
     step: impl Fn(&Pod) -> (Option<T>, Option<anyhow::Error>) + Sync,
 ) -> Result<Vec<T>> {
     let names = pods.walk(&Place::LISTED)?;
+    let glance = pods.glance(names.len());
     let look = |&(uuid, place): &(PodUuid, Place)| {
-        let (made, error) = match pods.glance(uuid, place) {
+        let (made, error) = match glance.get_from(uuid, place) {
             Ok(Some(pod)) if Place::LISTED.contains(&pod.place) => step(&pod),
             // Gone in the meantime, or given up before it ran.
             Ok(_) => (None, None),
