@@ -6,9 +6,10 @@ use rustix::process::{DumpableBehavior, Resource};
 use rustix::thread::{Gid, Uid};
 
 use crate::capabilities;
-use crate::error::{Context, SetupError};
+use crate::error::SetupError;
 use crate::seccomp;
 use crate::spec::{AppSpec, RlimitKind, Seccomp};
+use crate::step::{Failed, Step};
 use crate::users::Identity;
 
 /// Sets `oom_score_adj`. The `/proc` of this process must be one that no image had its hands on.
@@ -85,6 +86,6 @@ pub(crate) fn confine(spec: &AppSpec, identity: &Identity) -> Result<(), SetupEr
             "Cannot install the seccomp filter: as root it takes CAP_SYS_ADMIN or no-new-privileges"
                 .to_owned(),
         ),
-        errno => SetupError::Step { step: "install the seccomp filter".to_owned(), errno },
+        errno => SetupError::from(Failed { step: "install the seccomp filter".to_owned(), errno }),
     })
 }

@@ -6,18 +6,14 @@ use rustix::io::Errno;
 
 use crate::capabilities::UnknownCapability;
 use crate::program::{NotFound, describe};
+use crate::step::Failed;
 
 /// Why an app's process could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// A step that the kernel refused.
-    #[error("Cannot {step}: {}", describe(*.errno))]
-    Step {
-        /// What was attempted, as the rest of a sentence.
-        step: String,
-        /// What the kernel said.
-        errno: Errno,
-    },
+    #[error(transparent)]
+    Step(#[from] Failed),
     /// The program stands nowhere.
     #[error(transparent)]
     NotFound(#[from] NotFound),
@@ -41,16 +37,4 @@ pub enum SetupError {
     /// What a child process reported before it gave up.
     #[error("{0}")]
     Reported(String),
-}
-
-/// Names the step that failed.
-pub(crate) trait Context<T> {
-    /// `step` is the rest of the sentence "Cannot …".
-    fn step(self, step: impl FnOnce() -> String) -> Result<T, SetupError>;
-}
-
-impl<T> Context<T> for Result<T, Errno> {
-    fn step(self, step: impl FnOnce() -> String) -> Result<T, SetupError> {
-        self.map_err(|errno| SetupError::Step { step: step(), errno })
-    }
 }

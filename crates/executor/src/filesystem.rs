@@ -21,8 +21,9 @@ use sys::mount::{self, Attributes, Propagation};
 use sys::path::{create_dir_all_in_root, create_file_in_root, file_type, open_beneath, open_in_root};
 
 use crate::AppSpec;
-use crate::error::{Context, SetupError};
+
 use crate::protect::protect;
+use crate::step::{Failed, Step};
 
 /// Sockets that are bound into the app's view.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,10 +68,11 @@ const PREPARED: [(&str, &str); 3] = [
 const HOSTS_FALLBACK: (&str, &str) = ("/etc/hosts-fallback", "/etc/hosts");
 
 /// Builds the view of the app at `root` in the mount namespace of this process and moves the process into it.
-pub(crate) fn build(root: BorrowedFd<'_>, spec: &AppSpec, sockets: Sockets<'_>) -> Result<(), SetupError> {
+pub(crate) fn build(root: &Path, spec: &AppSpec, sockets: Sockets<'_>) -> Result<(), Failed> {
     mount::set_propagation_everywhere(Propagation::Slave).step(|| "leave the pod's mounts".to_owned())?;
-    let tree = mount::clone_tree(root, true).step(|| "clone the root file system".to_owned())?;
-    mount::attach(tree.as_fd(), root).step(|| "attach the root file system".to_owned())?;
+    let below = sys::path::open_directory(root).step(|| format!("open {}", root.display()))?;
+    let tree = mount::clone_tree(below.as_fd(), true).step(|| "clone the root file system".to_owned())?;
+    mount::attach(tree.as_fd(), below.as_fd()).step(|| "attach the root file system".to_owned())?;
     let view = View { root: tree.as_fd(), spec };
     view.close_devices()?;
     view.directories()?;
@@ -109,7 +111,7 @@ impl View<'_> {
     }
 
     /// Device nodes in the image and in volumes are dead, except the volumes that are one.
-    fn close_devices(&self) -> Result<(), SetupError> {
+    fn close_devices(&self) -> Result<(), Failed> {
         let dead = |no_dev| Attributes { no_dev: Some(no_dev), ..Attributes::default() };
         mount::set_attributes(self.root, &dead(true), true).step(|| "close device nodes".to_owned())?;
         for device in self.spec.mounts.iter().filter(|mount| mount.device) {
@@ -120,7 +122,7 @@ impl View<'_> {
         Ok(())
     }
 
-    fn directories(&self) -> Result<(), SetupError> {
+    fn directories(&self) -> Result<(), Failed> {
         for (path, mode) in
             [("/dev", 0o755), ("/etc", 0o755), ("/proc", 0o555), ("/sys", 0o555), ("/tmp", 0o1777)]
         {
@@ -132,19 +134,19 @@ impl View<'_> {
         Ok(())
     }
 
-    fn directory(&self, path: &str, mode: u32) -> Result<OwnedFd, SetupError> {
+    fn directory(&self, path: &str, mode: u32) -> Result<OwnedFd, Failed> {
         create_dir_all_in_root(self.root, Path::new(path), Mode::from_raw_mode(mode))
             .step(|| format!("make the directory {path} in the app's root"))
     }
 
     /// A directory at the top that something of ours is mounted on: no link may stand for it.
-    fn top(&self, name: &str) -> Result<OwnedFd, SetupError> {
+    fn top(&self, name: &str) -> Result<OwnedFd, Failed> {
         open_beneath(self.root, Path::new(name), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
             .step(|| format!("use /{name} of the image, which must be a directory and no link"))
     }
 
     /// Copies of what the user has attached below `path`, which is about to be covered.
-    fn carried(&self, path: &str) -> Result<Vec<(&str, OwnedFd)>, SetupError> {
+    fn carried(&self, path: &str) -> Result<Vec<(&str, OwnedFd)>, Failed> {
         let below = |mount: &&crate::spec::MountPoint| Path::new(&mount.path).starts_with(path);
         let copy = |mount: &'_ crate::spec::MountPoint| {
             self.open(&mount.path)
@@ -155,7 +157,7 @@ impl View<'_> {
     }
 
     /// Attaches the copies again.
-    fn restore(&self, carried: Vec<(&str, OwnedFd)>) -> Result<(), SetupError> {
+    fn restore(&self, carried: Vec<(&str, OwnedFd)>) -> Result<(), Failed> {
         for (path, tree) in carried {
             let is_directory = file_type(tree.as_fd()) == Ok(FileType::Directory);
             let place = if is_directory {
@@ -170,7 +172,7 @@ impl View<'_> {
         Ok(())
     }
 
-    fn proc(&self) -> Result<(), SetupError> {
+    fn proc(&self) -> Result<(), Failed> {
         if self.is_covered("/proc") {
             return Ok(());
         }
@@ -181,14 +183,14 @@ impl View<'_> {
     }
 
     /// Unless the user has mounted something at `/sys` or below it, who wants to see that and no more.
-    fn sys(&self) -> Result<(), SetupError> {
+    fn sys(&self) -> Result<(), Failed> {
         if self.has_mounts_in("/sys") {
             return Ok(());
         }
         bind_own("/sys", self.top("sys")?.as_fd(), true)
     }
 
-    fn dev(&self, sockets: Sockets<'_>) -> Result<(), SetupError> {
+    fn dev(&self, sockets: Sockets<'_>) -> Result<(), Failed> {
         if self.is_covered("/dev") {
             return Ok(());
         }
@@ -219,7 +221,7 @@ impl View<'_> {
         match mount::filesystem(queue.as_fd(), "mqueue", flags, "") {
             // A kernel without message queues.
             Ok(()) | Err(Errno::NODEV) => {}
-            Err(errno) => return Err(SetupError::Step { step: "mount /dev/mqueue".to_owned(), errno }),
+            Err(errno) => return Err(Failed { step: "mount /dev/mqueue".to_owned(), errno }),
         }
         if let Some(syslog) = sockets.syslog {
             let socket = own(syslog).step(|| format!("open {}", syslog.display()))?;
@@ -228,7 +230,7 @@ impl View<'_> {
         self.restore(carried)
     }
 
-    fn files(&self) -> Result<(), SetupError> {
+    fn files(&self) -> Result<(), Failed> {
         for (source, target) in PREPARED {
             self.prepared(source, target)?;
         }
@@ -241,7 +243,7 @@ impl View<'_> {
             match rustix::fs::symlinkat("../proc/self/mounts", etc, "mtab") {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => {
-                    return Err(SetupError::Step { step: "make the link /etc/mtab".to_owned(), errno });
+                    return Err(Failed { step: "make the link /etc/mtab".to_owned(), errno });
                 }
             }
         }
@@ -249,7 +251,7 @@ impl View<'_> {
     }
 
     /// Binds a file that the stage1 has prepared, if it has. Nothing is created in what the user has attached.
-    fn prepared(&self, source: &str, target: &str) -> Result<(), SetupError> {
+    fn prepared(&self, source: &str, target: &str) -> Result<(), Failed> {
         if self.spec.mounts.iter().any(|mount| mount.path == target) {
             return Ok(());
         }
@@ -262,7 +264,7 @@ impl View<'_> {
             .step(|| format!("bind {target}"))
     }
 
-    fn bind_file(&self, source: &Path, target: &str) -> Result<(), SetupError> {
+    fn bind_file(&self, source: &Path, target: &str) -> Result<(), Failed> {
         own(source)
             .and_then(|file| mount::bind(file.as_fd(), self.place_for_file(target)?.as_fd(), false))
             .step(|| format!("bind {target}"))
@@ -285,7 +287,7 @@ impl View<'_> {
         create_file_in_root(self.root, path, mode)
     }
 
-    fn read_only(&self) -> Result<(), SetupError> {
+    fn read_only(&self) -> Result<(), Failed> {
         let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
         for volume in self.spec.mounts.iter().filter(|mount| mount.read_only) {
             self.open(&volume.path)
@@ -305,14 +307,14 @@ pub(crate) fn own(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn bind_own(path: &str, target: BorrowedFd<'_>, recursive: bool) -> Result<(), SetupError> {
+fn bind_own(path: &str, target: BorrowedFd<'_>, recursive: bool) -> Result<(), Failed> {
     own(Path::new(path))
         .and_then(|source| mount::bind(source.as_fd(), target, recursive))
         .step(|| format!("bind {path}"))
 }
 
 /// The pod's device `name`, if it has it and it is what it should be.
-pub(crate) fn own_device(name: &str, numbers: Option<(u32, u32)>) -> Result<Option<OwnedFd>, SetupError> {
+pub(crate) fn own_device(name: &str, numbers: Option<(u32, u32)>) -> Result<Option<OwnedFd>, Failed> {
     let step = || format!("use the device /dev/{name} of the pod");
     let node = match own(&Path::new("/dev").join(name)) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -328,7 +330,7 @@ pub(crate) fn own_device(name: &str, numbers: Option<(u32, u32)>) -> Result<Opti
 }
 
 /// Binds `source` on a new empty file `name` (one directory deep at most) below `dev`, a directory of ours.
-fn bind_in(dev: BorrowedFd<'_>, name: &str, source: BorrowedFd<'_>) -> Result<(), SetupError> {
+fn bind_in(dev: BorrowedFd<'_>, name: &str, source: BorrowedFd<'_>) -> Result<(), Failed> {
     let step = || format!("bind /dev/{name}");
     if let Some((directory, _)) = name.split_once('/') {
         rustix::fs::mkdirat(dev, directory, Mode::from_raw_mode(0o755)).step(step)?;

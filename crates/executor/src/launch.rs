@@ -29,10 +29,11 @@ use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
 
 use crate::confine::{adjust_oom_score, confine, limit_resources};
-use crate::error::{Context, SetupError};
+use crate::error::SetupError;
 use crate::filesystem::{self, Sockets};
 use crate::program;
 use crate::spec::AppSpec;
+use crate::step::{Failed, Step};
 use crate::users::Identity;
 
 /// The longest report, and the lowest number of the descriptors that survive [`sys::fd::arrange`] in the child.
@@ -43,8 +44,8 @@ const REPORT_MAX: usize = 8192;
 pub enum Mounts<'a> {
     /// It is the app's first: it builds the app's view from the image's root.
     Build {
-        /// The directory of the image's root.
-        root: BorrowedFd<'a>,
+        /// The directory of the image's root. A path, since a handle would belong to the mounts of the parent.
+        root: &'a Path,
         /// Sockets to bind into it.
         sockets: Sockets<'a>,
     },
@@ -133,7 +134,7 @@ pub fn spawn(process: &Process<'_>) -> Result<Spawned, SetupError> {
                     send_error(report.as_fd(), &error);
                     error
                 }
-                Err(errno) => SetupError::Step { step: "keep the report".to_owned(), errno },
+                Err(errno) => SetupError::from(Failed { step: "keep the report".to_owned(), errno }),
             };
             drop(error);
             sys::process::exit_now(SETUP_FAILED)
@@ -341,7 +342,7 @@ impl Report {
                 Err(Errno::AGAIN) => return None,
                 Err(errno) => {
                     let step = "hear from the app's process".to_owned();
-                    return Some(Outcome::Failed(SetupError::Step { step, errno }));
+                    return Some(Outcome::Failed(Failed { step, errno }.into()));
                 }
             };
             match bytes[..length] {

@@ -17,10 +17,12 @@ pub mod program;
 mod protect;
 pub mod seccomp;
 pub mod spec;
+mod step;
 pub mod users;
 
 pub use error::SetupError;
 pub use filesystem::{NOTIFY_SOCKET, Sockets};
 pub use launch::{Mounts, Outcome, Process, Report, SETUP_FAILED, Spawned, become_app, spawn};
 pub use spec::AppSpec;
+pub use step::{Failed, Step};
 pub use users::Identity;

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use sys::mount::{self, Attributes};
 use sys::path::{file_type, open_beneath};
 
-use crate::error::{Context, SetupError};
 use crate::filesystem::{own, own_device};
+use crate::step::{Failed, Step};
 
 /// Cannot be written.
 const READ_ONLY: [(&str, &[&str]); 2] = [
@@ -52,7 +52,7 @@ const READ_ONLY_MOUNT: Attributes =
     Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
 
 /// Protects the paths below `root`.
-pub(crate) fn protect(root: BorrowedFd<'_>) -> Result<(), SetupError> {
+pub(crate) fn protect(root: BorrowedFd<'_>) -> Result<(), Failed> {
     for (top, paths) in READ_ONLY {
         for_each(root, top, paths, "protect", make_read_only)?;
     }
@@ -62,7 +62,7 @@ pub(crate) fn protect(root: BorrowedFd<'_>) -> Result<(), SetupError> {
         .step(|| "use the device /dev/null of the pod".to_owned())?;
     match rustix::fs::mkdir(EMPTY, Mode::empty()) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(SetupError::Step { step: format!("make {EMPTY}"), errno }),
+        Err(errno) => return Err(Failed { step: format!("make {EMPTY}"), errno }),
     }
     let empty = own(Path::new(EMPTY)).step(|| format!("open {EMPTY}"))?;
     for (top, paths) in HIDDEN {
@@ -84,7 +84,7 @@ fn for_each(
     paths: &[&str],
     verb: &str,
     act: impl Fn(BorrowedFd<'_>) -> Result<(), Errno>,
-) -> Result<(), SetupError> {
+) -> Result<(), Failed> {
     // No such directory, or a volume's link: there is nothing of the kernel's to protect.
     let Ok(top_handle) = open(root, top) else { return Ok(()) };
     for path in paths {
@@ -115,7 +115,7 @@ fn make_read_only(place: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// `/proc/sys` is read-only but for `net`, which belongs to the pod's own network, if it was writable before.
-fn protect_sysctls(root: BorrowedFd<'_>) -> Result<(), SetupError> {
+fn protect_sysctls(root: BorrowedFd<'_>) -> Result<(), Failed> {
     let Ok(sysctls) = open(root, "proc/sys") else { return Ok(()) };
     let result = match mount::set_attributes(sysctls.as_fd(), &READ_ONLY_MOUNT, false) {
         // Not the root of a mount.

@@ -157,7 +157,8 @@ impl TryFrom<String> for Filter {
 
     fn try_from(text: String) -> Result<Self, BadFilter> {
         let digits = text.as_bytes();
-        if digits.is_empty() || digits.len() % 16 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        if digits.is_empty() || !digits.len().is_multiple_of(16) || !digits.iter().all(u8::is_ascii_hexdigit)
+        {
             return Err(BadFilter);
         }
         let field = |group: &[u8], range: std::ops::Range<usize>| {

@@ -8,11 +8,13 @@
 //! every place an app can be told to stop, and be killed when its time is up.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use executor::spec::AppSpec;
-use executor::{Identity, Mounts, NOTIFY_SOCKET, Outcome, Process, Report, SetupError, Sockets, Spawned};
+use executor::{
+    Identity, Mounts, NOTIFY_SOCKET, Outcome, Process, Report, SetupError, Sockets, Spawned, Step,
+};
 use rustix::process::{Pid, Signal};
 use sys::process::Child;
 
@@ -78,6 +80,7 @@ struct Running {
 pub(crate) struct App {
     spec: AppSpec,
     identity: Identity,
+    root: PathBuf,
     rootfs: OwnedFd,
     group: AppGroup,
     streams: Streams,
@@ -104,21 +107,18 @@ impl App {
         shared: &mut Shared,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let root = Path::new("/opt/stage2").join(&spec.name).join("rootfs");
-        let rootfs = sys::path::open_directory(&root)
-            .map_err(|errno| SetupError::Step { step: format!("open {}", root.display()), errno })?;
+        let rootfs = sys::path::open_directory(&root).step(|| format!("open {}", root.display()))?;
         let identity =
             executor::users::resolve(rootfs.as_fd(), &spec.user, &spec.group, &spec.supplementary_gids)?;
         let group = pod.app(&spec.name, &spec.cgroup)?;
         let streams = Streams::open(&spec, &identity, &mut shared.inherited)?;
         let notify = spec.notify.then(|| AppSocket::open("notify", &spec.name)).transpose()?;
         let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
-        shared
-            .status
-            .created(&spec.name)
-            .map_err(|errno| SetupError::Step { step: "record the app".to_owned(), errno })?;
+        shared.status.created(&spec.name).step(|| "record the app".to_owned())?;
         Ok(App {
             spec,
             identity,
+            root,
             rootfs,
             group,
             streams,
@@ -193,7 +193,7 @@ impl App {
         let mounts = match &self.mounts {
             Some(mounts) => Mounts::Join(mounts.as_fd()),
             None => Mounts::Build {
-                root: self.rootfs.as_fd(),
+                root: &self.root,
                 sockets: Sockets {
                     notify: self.notify.as_ref().map(AppSocket::path),
                     syslog: self.syslog.as_ref().map(AppSocket::path),

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use executor::spec::CgroupLimits;
+use executor::{Failed, Step};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
@@ -23,29 +24,14 @@ const CPU_PERIOD: u64 = 100_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CgroupError {
     /// Something was refused.
-    #[error("Cannot {step}: {}", executor::program::describe(*.errno))]
-    Step {
-        /// As the rest of the sentence.
-        step: String,
-        /// Why.
-        errno: Errno,
-    },
+    #[error(transparent)]
+    Step(#[from] Failed),
     /// A limit of a controller that the pod has not been given.
     #[error(
         "The cgroup controller {0:?} is not delegated to this pod, so limits for an app cannot be enforced; \
          set Delegate=yes in the unit that runs the pod"
     )]
     NoController(&'static str),
-}
-
-trait Context<T> {
-    fn step(self, step: impl FnOnce() -> String) -> Result<T, CgroupError>;
-}
-
-impl<T> Context<T> for Result<T, Errno> {
-    fn step(self, step: impl FnOnce() -> String) -> Result<T, CgroupError> {
-        self.map_err(|errno| CgroupError::Step { step: step(), errno })
-    }
 }
 
 /// The pod's group.
@@ -70,7 +56,7 @@ impl PodGroup {
         Ok(group)
     }
 
-    fn child(&self, name: &str) -> Result<OwnedFd, CgroupError> {
+    fn child(&self, name: &str) -> Result<OwnedFd, Failed> {
         match rustix::fs::mkdirat(&self.directory, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).step(|| format!("make the group {name}")),

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use executor::{Failed, Step};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{
@@ -33,23 +34,8 @@ pub enum ClientError {
     #[error("The pod ended before it answered")]
     Ended,
     /// Something of our own failed.
-    #[error("Cannot {step}: {}", executor::program::describe(*.errno))]
-    Step {
-        /// As the rest of the sentence.
-        step: &'static str,
-        /// Why.
-        errno: Errno,
-    },
-}
-
-trait Context<T> {
-    fn step(self, step: &'static str) -> Result<T, ClientError>;
-}
-
-impl<T> Context<T> for Result<T, Errno> {
-    fn step(self, step: &'static str) -> Result<T, ClientError> {
-        self.map_err(|errno| ClientError::Step { step, errno })
-    }
+    #[error(transparent)]
+    Step(#[from] Failed),
 }
 
 /// Asks the supervisor that listens at `socket` to end its pod.
@@ -87,9 +73,10 @@ pub fn exec(socket: &Path, app: &str, argv: &[String]) -> Result<u8, ClientError
             (true, true) => None,
             // A terminal that is only one of the streams stays outside too.
             (false, true) => Some(session.pump_through_pipe(own[index], index == 0)?),
-            (_, false) => {
-                Some(rustix::io::fcntl_dupfd_cloexec(own[index], 3).step("copy a standard stream")?)
-            }
+            (_, false) => Some(
+                rustix::io::fcntl_dupfd_cloexec(own[index], 3)
+                    .step(|| "copy a standard stream".to_owned())?,
+            ),
         };
     }
     let tty = if wants_tty { Some(window_size(own[0])) } else { None };
@@ -101,7 +88,7 @@ pub fn exec(socket: &Path, app: &str, argv: &[String]) -> Result<u8, ClientError
         streams: [handed[0].is_some(), handed[1].is_some(), handed[2].is_some()],
     });
     let descriptors: Vec<BorrowedFd<'_>> = handed.iter().flatten().map(AsFd::as_fd).collect();
-    let signals = sys::signal::receive_all().step("receive signals")?;
+    let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
     match session.connection.ask(&request, &descriptors)? {
         Response::Started { .. } => {}
         other => return Err(unexpected(other)),
@@ -146,7 +133,7 @@ impl Connection {
     }
 
     fn next(&mut self) -> Result<Option<Response>, ClientError> {
-        match self.incoming.next()? {
+        match self.incoming.next_message()? {
             Some((response, descriptors)) => {
                 self.descriptors.extend(descriptors);
                 Ok(Some(response))
@@ -169,8 +156,8 @@ impl Session {
     /// Makes a pipe and copies between it and `own`; returns the end that goes into the pod.
     fn pump_through_pipe(&mut self, own: BorrowedFd<'_>, inwards: bool) -> Result<OwnedFd, ClientError> {
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
-        let (reader, writer) = rustix::pipe::pipe_with(flags).step("make a pipe")?;
-        let own = rustix::io::fcntl_dupfd_cloexec(own, 3).step("copy a standard stream")?;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).step(|| "make a pipe".to_owned())?;
+        let own = rustix::io::fcntl_dupfd_cloexec(own, 3).step(|| "copy a standard stream".to_owned())?;
         if inwards {
             self.pumps.push(Pump::inwards(own, writer));
             Ok(reader)
@@ -186,12 +173,14 @@ impl Session {
         input: BorrowedFd<'_>,
         output: BorrowedFd<'_>,
     ) -> Result<(), ClientError> {
-        let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).step("copy a standard stream");
-        rustix::io::ioctl_fionbio(&master, true).step("use the terminal")?;
+        let copy = |fd: BorrowedFd<'_>| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).step(|| "copy a standard stream".to_owned())
+        };
+        rustix::io::ioctl_fionbio(&master, true).step(|| "use the terminal".to_owned())?;
         self.pumps.push(Pump::inwards(copy(input)?, copy(master.as_fd())?));
         self.pumps.push(Pump::outwards(copy(master.as_fd())?, copy(output)?));
         self.master = Some(master);
-        self._raw = Some(RawMode::enter(copy(input)?).step("switch the terminal to raw mode")?);
+        self._raw = Some(RawMode::enter(copy(input)?).step(|| "switch the terminal to raw mode".to_owned())?);
         Ok(())
     }
 
@@ -213,14 +202,14 @@ impl Session {
             waiting.extend(self.pumps.iter().map(Pump::waits_for));
             match poll(&mut waiting, None) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno).step("wait"),
+                Err(errno) => return Err(Failed { step: "wait".to_owned(), errno }.into()),
             }
             let ready: Vec<bool> = waiting.iter().map(|waiting| !waiting.revents().is_empty()).collect();
             if ready[0] {
                 self.connection.incoming.receive(&self.connection.stream)?;
             }
             if ready[1] {
-                while let Some(number) = sys::signal::next(signals).step("receive signals")? {
+                while let Some(number) = sys::signal::next(signals).step(|| "receive signals".to_owned())? {
                     self.hand_on(number, terminal)?;
                 }
             }
@@ -237,7 +226,7 @@ impl Session {
         if number == Signal::WINCH.as_raw() {
             if let Some(master) = &self.master {
                 let size = window_size(terminal);
-                set_window_size(master.as_fd(), size).step("resize the terminal")?;
+                set_window_size(master.as_fd(), size).step(|| "resize the terminal".to_owned())?;
             }
             return Ok(());
         }

@@ -222,7 +222,7 @@ impl Incoming {
     ///
     /// # Errors
     /// When what came is no message of type `T`.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, ProtocolError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, ProtocolError> {
         let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else {
             return if self.closed && !self.bytes.is_empty() { Err(ProtocolError::Closed) } else { Ok(None) };
         };
@@ -269,21 +269,21 @@ mod tests {
         send(&ours, &Request::Status, &[]).unwrap();
         drop(writer);
         let mut incoming = Incoming::default();
-        assert!(incoming.next::<Request>().unwrap().is_none());
+        assert!(incoming.next_message::<Request>().unwrap().is_none());
         incoming.receive(&theirs).unwrap();
-        let (request, descriptors) = incoming.next::<Request>().unwrap().unwrap();
+        let (request, descriptors) = incoming.next_message::<Request>().unwrap().unwrap();
         assert_eq!(request, exec);
         assert_eq!(descriptors.len(), 1);
         rustix::io::write(&descriptors[0], b"x").unwrap();
         assert_eq!(rustix::io::read(&reader, &mut [0; 8]).unwrap(), 1);
         incoming.receive(&theirs).unwrap();
-        assert_eq!(incoming.next::<Request>().unwrap().unwrap().0, Request::Status);
+        assert_eq!(incoming.next_message::<Request>().unwrap().unwrap().0, Request::Status);
         incoming.receive(&theirs).unwrap();
         assert!(!incoming.is_closed());
         drop(ours);
         incoming.receive(&theirs).unwrap();
         assert!(incoming.is_closed());
-        assert!(incoming.next::<Request>().unwrap().is_none());
+        assert!(incoming.next_message::<Request>().unwrap().is_none());
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
             let mut incoming = Incoming::default();
             incoming.receive(&theirs).unwrap();
             incoming.receive(&theirs).unwrap();
-            let error = incoming.next::<Request>().unwrap_err().to_string();
+            let error = incoming.next_message::<Request>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{bytes:?}: {error}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use executor::{Outcome, Report, SetupError, Spawned};
+use executor::{Failed, Outcome, Report, SetupError, Spawned, Step};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
@@ -65,7 +65,7 @@ impl Session {
         let mut wish = None;
         loop {
             let received = self.incoming.receive(&self.socket);
-            match received.and_then(|()| self.incoming.next::<Request>()) {
+            match received.and_then(|()| self.incoming.next_message::<Request>()) {
                 Ok(Some((request, descriptors))) => {
                     if let Some(wanted) = self.serve(request, descriptors, apps) {
                         wish = Some(wanted);
@@ -195,7 +195,7 @@ impl Session {
 
 /// Makes a terminal in the pod's own devpts, which is that of its apps. Its other side is opened through the master,
 /// not by a path.
-fn open_terminal(size: WindowSize) -> Result<(OwnedFd, OwnedFd), SetupError> {
+fn open_terminal(size: WindowSize) -> Result<(OwnedFd, OwnedFd), Failed> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let open = || -> Result<(OwnedFd, OwnedFd), Errno> {
         let master = rustix::pty::openpt(flags)?;
@@ -204,7 +204,7 @@ fn open_terminal(size: WindowSize) -> Result<(OwnedFd, OwnedFd), SetupError> {
         set_window_size(master.as_fd(), size)?;
         Ok((master, slave))
     };
-    open().map_err(|errno| SetupError::Step { step: "make a terminal".to_owned(), errno })
+    open().step(|| "make a terminal".to_owned())
 }
 
 /// The standard streams: those that came, the terminal, or nothing.
@@ -213,7 +213,7 @@ fn arrange(
     descriptors: Vec<OwnedFd>,
     terminal: Option<&OwnedFd>,
 ) -> Result<[OwnedFd; 3], SetupError> {
-    let failed = |errno| SetupError::Step { step: "arrange the standard streams".to_owned(), errno };
+    let failed = |errno| SetupError::from(Failed { step: "arrange the standard streams".to_owned(), errno });
     let mut descriptors = descriptors.into_iter();
     let mut stream = |sent: bool| {
         if sent {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use executor::spec::{AppSpec, InputMode, OutputMode};
-use executor::{Identity, SetupError};
+use executor::{Failed, Identity, SetupError};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
@@ -71,7 +71,7 @@ impl Streams {
         identity: &Identity,
         inherited: &mut Inherited,
     ) -> Result<Self, SetupError> {
-        let failed = |errno| SetupError::Step { step: "make the standard streams".to_owned(), errno };
+        let failed = |errno| SetupError::from(Failed { step: "make the standard streams".to_owned(), errno });
         let stdin = match spec.stdin {
             InputMode::Null => null().map_err(failed)?,
             InputMode::Interactive => copy(rustix::stdio::stdin()).map_err(failed)?,
