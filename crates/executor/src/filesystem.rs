@@ -67,6 +67,9 @@ const PREPARED: [(&str, &str); 3] = [
 /// Only where the app has none.
 const HOSTS_FALLBACK: (&str, &str) = ("/etc/hosts-fallback", "/etc/hosts");
 
+pub(crate) const READ_ONLY: Attributes =
+    Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
+
 /// Builds the view of the app at `root` in the mount namespace of this process and moves the process into it.
 pub(crate) fn build(root: &Path, spec: &AppSpec, sockets: Sockets<'_>) -> Result<(), Failed> {
     mount::set_propagation_everywhere(Propagation::Slave).step(|| "leave the pod's mounts".to_owned())?;
@@ -288,14 +291,13 @@ impl View<'_> {
     }
 
     fn read_only(&self) -> Result<(), Failed> {
-        let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
         for volume in self.spec.mounts.iter().filter(|mount| mount.read_only) {
             self.open(&volume.path)
-                .and_then(|at| mount::set_attributes(at.as_fd(), &read_only, true))
+                .and_then(|at| mount::set_attributes(at.as_fd(), &READ_ONLY, true))
                 .step(|| format!("make {} read-only", volume.path))?;
         }
         if self.spec.read_only_root {
-            mount::set_attributes(self.root, &read_only, false)
+            mount::set_attributes(self.root, &READ_ONLY, false)
                 .step(|| "make the root file system read-only".to_owned())?;
         }
         Ok(())
@@ -336,7 +338,10 @@ fn bind_in(dev: BorrowedFd<'_>, name: &str, source: BorrowedFd<'_>) -> Result<()
         rustix::fs::mkdirat(dev, directory, Mode::from_raw_mode(0o755)).step(step)?;
     }
     rustix::fs::mknodat(dev, name, FileType::RegularFile, Mode::from_raw_mode(0o444), 0).step(step)?;
+    // Reading and writing is up to the device; but no app may change the node's owner or mode for all others.
+    let tree = mount::clone_tree(source, false).step(step)?;
+    mount::set_attributes(tree.as_fd(), &READ_ONLY, false).step(step)?;
     open_beneath(dev, Path::new(name), OFlags::PATH, Mode::empty())
-        .and_then(|place| mount::bind(source, place.as_fd(), false))
+        .and_then(|place| mount::attach(tree.as_fd(), place.as_fd()))
         .step(step)
 }

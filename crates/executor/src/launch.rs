@@ -62,6 +62,8 @@ pub struct Process<'a> {
     pub identity: &'a Identity,
     /// The program and its arguments.
     pub argv: &'a [String],
+    /// Where a bare program is looked up; see [`AppSpec::search_path`].
+    pub search_path: Option<&'a str>,
     /// More environment; it replaces what the spec has under the same name.
     pub environment: &'a [(String, String)],
     /// Its view of the file system.
@@ -167,7 +169,7 @@ pub fn become_app(
         rustix::process::fchdir(root)
             .and_then(|()| rustix::process::chroot("."))
             .step(|| "change the root directory".to_owned())?;
-        let path = program.prepare(spec)?;
+        let path = program.prepare(spec, spec.search_path.as_deref())?;
         sys::fd::close_on_exec_from(first_closed).step(|| "close descriptors".to_owned())?;
         confine(spec, identity)?;
         Ok(program.execute(path))
@@ -235,7 +237,7 @@ impl<'a> Program<'a> {
             sys::terminal::control(process.stdio[0]).step(|| "take the terminal".to_owned())?;
         }
         self.activate(process)?;
-        let path = self.prepare(spec)?;
+        let path = self.prepare(spec, process.search_path)?;
         let kept = 3 + i32::try_from(process.sockets.len()).unwrap_or(0);
         sys::fd::close_on_exec_from(kept).step(|| "close descriptors".to_owned())?;
         confine(spec, process.identity)?;
@@ -262,7 +264,7 @@ impl<'a> Program<'a> {
     }
 
     /// In the app's root: limits, working directory, and where the program is.
-    fn prepare(&self, spec: &AppSpec) -> Result<PathBuf, SetupError> {
+    fn prepare(&self, spec: &AppSpec, search: Option<&str>) -> Result<PathBuf, SetupError> {
         rustix::process::umask(Mode::from_raw_mode(0o022));
         limit_resources(spec)?;
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -270,8 +272,7 @@ impl<'a> Program<'a> {
         sys::path::open_in_root(root.as_fd(), Path::new(&spec.working_directory), directory, Mode::empty())
             .and_then(rustix::process::fchdir)
             .step(|| format!("change to the working directory {:?}", spec.working_directory))?;
-        let path =
-            program::find(root.as_fd(), self.exec, spec.search_path.as_deref(), &spec.working_directory)?;
+        let path = program::find(root.as_fd(), self.exec, search, &spec.working_directory)?;
         // A link of procfs (/proc/self/exe) would lead to our own program: CVE-2019-5736 and its kin.
         match sys::path::open_in_root(root.as_fd(), &path, OFlags::PATH, Mode::empty()) {
             Err(Errno::LOOP) => Err(SetupError::Exec { path, errno: Errno::LOOP }),

@@ -59,6 +59,11 @@ pub fn describe(errno: Errno) -> String {
 /// Says in a sentence why executing `path` in `root` failed with `errno`: often the file is there and what is
 /// missing is the interpreter that it names.
 pub fn explain(root: BorrowedFd<'_>, path: &Path, errno: Errno) -> String {
+    if errno == Errno::LOOP {
+        return format!(
+            "Unable to execute {path:?}: links that lead in circles or through /proc are not followed"
+        );
+    }
     let mut path = path.to_owned();
     let mut wanted_by = String::new();
     // A script's interpreter can be a script.
@@ -78,7 +83,6 @@ pub fn explain(root: BorrowedFd<'_>, path: &Path, errno: Errno) -> String {
     let hint = match errno {
         Errno::NOEXEC => " (neither a script nor a program for this machine)",
         Errno::ACCESS => " (it must be an executable regular file that the app's user may read)",
-        Errno::LOOP => " (links of /proc are not followed)",
         _ => "",
     };
     format!("Unable to execute {path:?}: {}{hint}{wanted_by}", describe(errno))

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use sys::mount::{self, Attributes};
+use sys::mount;
 use sys::path::{file_type, open_beneath};
 
-use crate::filesystem::{own, own_device};
+use crate::filesystem::{READ_ONLY, own, own_device};
 use crate::step::{Failed, Step};
 
 /// Cannot be written.
-const READ_ONLY: [(&str, &[&str]); 2] = [
+const PROTECTED: [(&str, &[&str]); 2] = [
     ("proc", &["bus", "fs", "irq", "sysrq-trigger"]),
     ("sys", &["block", "bus", "class", "dev", "devices", "kernel"]),
 ];
@@ -48,12 +48,9 @@ const HIDDEN: [(&str, &[&str]); 2] = [
 /// An empty directory in the supervisor's root, to hide others with.
 const EMPTY: &str = "/run/rkt-empty";
 
-const READ_ONLY_MOUNT: Attributes =
-    Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
-
 /// Protects the paths below `root`.
 pub(crate) fn protect(root: BorrowedFd<'_>) -> Result<(), Failed> {
-    for (top, paths) in READ_ONLY {
+    for (top, paths) in PROTECTED {
         for_each(root, top, paths, "protect", make_read_only)?;
     }
     protect_sysctls(root)?;
@@ -67,11 +64,9 @@ pub(crate) fn protect(root: BorrowedFd<'_>) -> Result<(), Failed> {
     let empty = own(Path::new(EMPTY)).step(|| format!("open {EMPTY}"))?;
     for (top, paths) in HIDDEN {
         for_each(root, top, paths, "hide", |place| {
-            if file_type(place)? != FileType::Directory {
-                return mount::bind(null.as_fd(), place, false);
-            }
-            let cover = mount::clone_tree(empty.as_fd(), false)?;
-            mount::set_attributes(cover.as_fd(), &READ_ONLY_MOUNT, false)?;
+            let is_directory = file_type(place)? == FileType::Directory;
+            let cover = mount::clone_tree(if is_directory { empty.as_fd() } else { null.as_fd() }, false)?;
+            mount::set_attributes(cover.as_fd(), &READ_ONLY, false)?;
             mount::attach(cover.as_fd(), place)
         })?;
     }
@@ -103,11 +98,11 @@ fn open(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 
 /// The mount at `place` itself, or a read-only bind of the place on itself.
 fn make_read_only(place: BorrowedFd<'_>) -> Result<(), Errno> {
-    match mount::set_attributes(place, &READ_ONLY_MOUNT, false) {
+    match mount::set_attributes(place, &READ_ONLY, false) {
         // Not the root of a mount.
         Err(Errno::INVAL) => {
             let tree = mount::clone_tree(place, true)?;
-            mount::set_attributes(tree.as_fd(), &READ_ONLY_MOUNT, true)?;
+            mount::set_attributes(tree.as_fd(), &READ_ONLY, true)?;
             mount::attach(tree.as_fd(), place)
         }
         done => done,
@@ -117,7 +112,7 @@ fn make_read_only(place: BorrowedFd<'_>) -> Result<(), Errno> {
 /// `/proc/sys` is read-only but for `net`, which belongs to the pod's own network, if it was writable before.
 fn protect_sysctls(root: BorrowedFd<'_>) -> Result<(), Failed> {
     let Ok(sysctls) = open(root, "proc/sys") else { return Ok(()) };
-    let result = match mount::set_attributes(sysctls.as_fd(), &READ_ONLY_MOUNT, false) {
+    let result = match mount::set_attributes(sysctls.as_fd(), &READ_ONLY, false) {
         // Not the root of a mount.
         Err(Errno::INVAL) => {
             let net = open(sysctls.as_fd(), "net").and_then(|net| mount::clone_tree(net.as_fd(), true));

@@ -204,6 +204,7 @@ impl App {
             spec: &self.spec,
             identity,
             argv: argv.map_or(&[], Vec::as_slice),
+            search_path: self.spec.search_path.as_deref(),
             environment: &environment,
             mounts,
             cgroup: Some(self.group.as_fd()),
@@ -224,10 +225,13 @@ impl App {
         let (Some(mounts), Phase::Starting | Phase::Running) = (&self.mounts, self.phase) else {
             return Err(SetupError::Reported(format!("App {:?} is not running", self.spec.name)));
         };
+        let path =
+            self.spec.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
         executor::spawn(&Process {
             spec: &self.spec,
             identity: &self.identity,
             argv,
+            search_path: path.or(self.spec.search_path.as_deref()),
             environment,
             mounts: Mounts::Join(mounts.as_fd()),
             cgroup: Some(self.group.as_fd()),
@@ -237,13 +241,18 @@ impl App {
         })
     }
 
-    /// Says as a line of the app why its program does not run.
-    fn explain(&self, shared: &mut Shared, error: &SetupError) {
-        let text = match error {
+    /// Why a program does not run in it.
+    pub(crate) fn explanation(&self, error: &SetupError) -> String {
+        match error {
             SetupError::Exec { path, errno } => executor::program::explain(self.rootfs.as_fd(), path, *errno),
             other => other.to_string(),
-        };
-        self.say(shared, 3, format!("Error: {text}").as_bytes());
+        }
+    }
+
+    /// Says it as a line of the app.
+    fn explain(&self, shared: &mut Shared, error: &SetupError) {
+        let text = format!("Error: {}", self.explanation(error));
+        self.say(shared, 3, text.as_bytes());
     }
 
     fn say(&self, shared: &mut Shared, priority: u8, text: &[u8]) {

@@ -41,8 +41,7 @@ pub(crate) fn run() -> Result<u8, Error> {
     let mut inherited = Inherited::take();
     let text =
         std::fs::read(POD_SPEC_PATH).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
-    let spec: PodSpec =
-        serde_json::from_slice(&text).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
+    let spec = PodSpec::parse(&text).map_err(|error| format!("Cannot use {POD_SPEC_PATH}: {error}"))?;
     drop(text);
     install_baseline(&spec)?;
     if let Some(hostname) = &spec.hostname {
@@ -221,7 +220,7 @@ impl Engine {
         if let Some(app) = self.apps.iter_mut().find(|app| app.owns(pid)) {
             app.reaped(ending, &mut self.shared);
         } else if let Some(session) = self.sessions.iter_mut().find(|session| session.owns(pid)) {
-            session.reaped(ending);
+            session.reaped(ending, &self.apps);
         }
     }
 

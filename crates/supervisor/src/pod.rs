@@ -31,3 +31,80 @@ pub struct PodSpec {
 fn grace() -> u64 {
     10_000
 }
+
+/// Why a [`PodSpec`] cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PodSpecError {
+    /// It is no JSON of this shape.
+    #[error("It cannot be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// An app's name that is no ACName: it could not name files and cgroups.
+    #[error("{0:?} cannot be the name of an app")]
+    Name(String),
+    /// Two apps of one name.
+    #[error("There are two apps called {0:?}")]
+    Twice(String),
+}
+
+impl PodSpec {
+    /// Reads and checks a spec.
+    pub fn parse(json: &[u8]) -> Result<Self, PodSpecError> {
+        let spec: PodSpec = serde_json::from_slice(json)?;
+        for (index, app) in spec.apps.iter().enumerate() {
+            let is_plain = |part: &str| {
+                !part.is_empty()
+                    && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            };
+            if !app.name.split('-').all(is_plain) {
+                return Err(PodSpecError::Name(app.name.clone()));
+            }
+            if spec.apps[..index].iter().any(|other| other.name == app.name) {
+                return Err(PodSpecError::Twice(app.name.clone()));
+            }
+        }
+        Ok(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(names: &[&str]) -> PodSpec {
+        PodSpec {
+            uuid: "uuid".to_owned(),
+            hostname: None,
+            apps: names.iter().map(|name| AppSpec::new(name, &["/bin/true"])).collect(),
+            stop_grace_ms: 10_000,
+            mutable: false,
+            debug: false,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let pod = pod(&["web", "db-2"]);
+        assert_eq!(PodSpec::parse(&serde_json::to_vec(&pod).unwrap()).unwrap(), pod);
+    }
+
+    #[test]
+    fn fields_with_a_default_may_be_missing() {
+        let json = r#"{"uuid":"u","apps":[{"name":"a","exec":["/x"],"user":"0","group":"0"}]}"#;
+        let pod = PodSpec::parse(json.as_bytes()).unwrap();
+        assert_eq!(pod.apps, [AppSpec::new("a", &["/x"])]);
+        assert_eq!(pod.stop_grace_ms, 10_000);
+    }
+
+    #[test]
+    fn bad_specs() {
+        for names in [&["../x"][..], &[""], &["A"], &["a/b"], &["a-"], &["a", "b", "a"]] {
+            let json = serde_json::to_vec(&pod(names)).unwrap();
+            let error = PodSpec::parse(&json).unwrap_err().to_string();
+            let name = names.last().unwrap();
+            assert!(error.contains(&format!("{name:?}")), "{error}");
+        }
+        for json in [&b"{}"[..], b"[", br#"{"uuid":"u","apps":[],"what":1}"#] {
+            assert!(matches!(PodSpec::parse(json), Err(PodSpecError::Malformed(_))));
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Program {
+    app: String,
     child: Child,
     report: Option<Report>,
     /// Goes to the client when the program runs.
@@ -61,7 +62,7 @@ impl Session {
 
     /// Something of it is ready.
     pub(crate) fn handle(&mut self, apps: &[App]) -> Option<Wish> {
-        self.hear_report();
+        self.hear_report(apps);
         let mut wish = None;
         loop {
             let received = self.incoming.receive(&self.socket);
@@ -92,11 +93,11 @@ impl Session {
         match request {
             Request::Exec(exec) if self.program.is_none() => {
                 if let Err(error) = self.start(exec, descriptors, apps) {
-                    self.refuse(&error);
+                    self.refuse(error.to_string());
                 }
             }
             Request::Exec(_) => {
-                self.refuse(&SetupError::Reported("This connection runs a program already".to_owned()));
+                self.refuse("This connection runs a program already".to_owned());
             }
             Request::Signal { number } => {
                 if let Some(program) = &self.program {
@@ -133,11 +134,11 @@ impl Session {
             app.enter(&exec.argv, &environment, stdio.each_ref().map(AsFd::as_fd), terminal.is_some())?;
         let has_terminal = terminal.is_some();
         let master = terminal.map(|(master, _)| master);
-        self.program = Some(Program { child, report: Some(report), master, has_terminal });
+        self.program = Some(Program { app: exec.app, child, report: Some(report), master, has_terminal });
         Ok(())
     }
 
-    fn hear_report(&mut self) {
+    fn hear_report(&mut self, apps: &[App]) {
         let Some(program) = &mut self.program else { return };
         let Some(outcome) = program.report.as_mut().and_then(Report::receive) else { return };
         program.report = None;
@@ -150,7 +151,11 @@ impl Session {
                 let descriptors: Vec<_> = master.iter().map(AsFd::as_fd).collect();
                 self.answer(&started, &descriptors);
             }
-            Outcome::Failed(error) => self.refuse(&error),
+            Outcome::Failed(error) => {
+                let app = apps.iter().find(|app| app.name() == program.app);
+                let message = app.map_or_else(|| error.to_string(), |app| app.explanation(&error));
+                self.refuse(message);
+            }
         }
     }
 
@@ -160,8 +165,8 @@ impl Session {
     }
 
     /// Its program has ended.
-    pub(crate) fn reaped(&mut self, ending: Ending) {
-        self.hear_report();
+    pub(crate) fn reaped(&mut self, ending: Ending, apps: &[App]) {
+        self.hear_report(apps);
         self.program = None;
         if !self.is_over {
             self.answer(&Response::Exited { status: ending.status() }, &[]);
@@ -169,8 +174,8 @@ impl Session {
         self.is_over = true;
     }
 
-    fn refuse(&mut self, error: &SetupError) {
-        self.answer(&Response::Error { message: error.to_string() }, &[]);
+    fn refuse(&mut self, message: String) {
+        self.answer(&Response::Error { message }, &[]);
         self.is_over = true;
     }
 
