@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn framing() {
-        let cases: [(&[&[u8]], &[&[u8]]); 7] = [
+        type Case<'a> = (&'a [&'a [u8]], &'a [&'a [u8]]);
+        let cases: [Case<'_>; 7] = [
             (&[b"a\nb\n"], &[b"a", b"b", b"|"]),
             (&[b"a", b"b\nc", b"\n"], &[b"ab", b"c", b"|"]),
             (&[b"no end"], &[b"|", b"no end"]),

@@ -17,7 +17,7 @@
 //! * *Any other architecture*: the process is killed.
 //!
 //! The `seccompiler` crate has one action a filter, kills i386, and compares numbers one after another: three stacked
-//! filters of it would do less than one of [`program`].
+//! filters of it would do less than one of `program`.
 
 use std::collections::BTreeMap;
 

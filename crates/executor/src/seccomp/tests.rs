@@ -31,7 +31,7 @@ fn run(program: &[Instruction], audit: u32, number: u32, arguments: [u32; 6]) ->
 }
 
 fn of(name: &str, audit: u32) -> u32 {
-    let index = ARCHITECTURES.iter().position(|&known| known == audit).unwrap();
+    let index = ARCHITECTURES.iter().position(|&known| known == audit).expect("it is built in");
     number(name, index).unwrap_or_else(|| panic!("{name} has no number"))
 }
 
@@ -137,7 +137,7 @@ fn baseline_gives_back_what_a_capability_is_for() {
 }
 
 fn custom(kind: SetKind, set: &[&str], errno: Option<&str>) -> Vec<Instruction> {
-    match compile(kind, set, errno).unwrap().seccomp {
+    match compile(kind, set, errno).expect("the set is good").seccomp {
         Seccomp::Custom(filter) => filter.instructions,
         other => panic!("{set:?} gives {other:?}"),
     }
