@@ -387,6 +387,12 @@ impl App {
     /// Keeps how the app has ended. Who was asked to stop and ends of that has not failed.
     fn record(&mut self, shared: &mut Shared, ending: Ending) {
         const TERM: u8 = 15;
+        const SYS: u8 = 31;
+        if ending == Ending::Killed(SYS) {
+            let text = "Error: killed by SIGSYS: the app made a system call that its seccomp filter does not allow. Which \
+                        one is known to the kernel's audit record on the host only: journalctl _AUDIT_TYPE=1326";
+            self.say(shared, 3, text.as_bytes());
+        }
         let status = ending.status();
         let obeyed = self.stop_asked && matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f));
         self.status = Some(status);
