@@ -500,6 +500,11 @@ impl App {
         }
     }
 
+    /// Whether its main process has ended, or has been asked to.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stop_asked || matches!(self.phase, Phase::Draining | Phase::PostStop | Phase::Exited)
+    }
+
     /// Whether it is over.
     pub(crate) fn is_exited(&self) -> bool {
         self.phase == Phase::Exited

@@ -245,9 +245,6 @@ impl Engine {
                 app.stop(&mut self.shared);
             }
         }
-        for session in &mut self.sessions {
-            session.hang_up();
-        }
     }
 
     /// Draws the consequences of what has happened to the apps.
@@ -257,6 +254,12 @@ impl Engine {
             self.failure.get_or_insert(first);
             if !self.mutable {
                 self.stop(false);
+            }
+        }
+        // A shell that somebody has entered with does not heed SIGTERM, and the app would have to wait for it.
+        for app in self.apps.iter().filter(|app| app.is_ending()) {
+            for session in self.sessions.iter_mut().filter(|session| session.app() == Some(app.name())) {
+                session.hang_up();
             }
         }
         if !self.is_ready && !self.is_stopping && self.apps.iter().all(App::is_settled) {

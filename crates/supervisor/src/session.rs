@@ -31,6 +31,7 @@ struct Program {
     /// Goes to the client when the program runs.
     master: Option<OwnedFd>,
     has_terminal: bool,
+    is_hung_up: bool,
 }
 
 /// What a session wants of the pod as a whole.
@@ -134,7 +135,14 @@ impl Session {
             app.enter(&exec.argv, &environment, stdio.each_ref().map(AsFd::as_fd), terminal.is_some())?;
         let has_terminal = terminal.is_some();
         let master = terminal.map(|(master, _)| master);
-        self.program = Some(Program { app: exec.app, child, report: Some(report), master, has_terminal });
+        self.program = Some(Program {
+            app: exec.app,
+            child,
+            report: Some(report),
+            master,
+            has_terminal,
+            is_hung_up: false,
+        });
         Ok(())
     }
 
@@ -157,6 +165,11 @@ impl Session {
                 self.refuse(message);
             }
         }
+    }
+
+    /// The app that its program runs in.
+    pub(crate) fn app(&self) -> Option<&str> {
+        self.program.as_ref().map(|program| program.app.as_str())
     }
 
     /// Whether `pid` is the program that it has asked for.
@@ -188,7 +201,8 @@ impl Session {
 
     /// Tells the program that nobody is there any more, as the end of a terminal does.
     pub(crate) fn hang_up(&mut self) {
-        if let Some(program) = self.program.take() {
+        if let Some(program) = self.program.as_mut().filter(|program| !program.is_hung_up) {
+            program.is_hung_up = true;
             for signal in [Signal::HUP, Signal::CONT] {
                 // It leads a session of its own, so this is it and its children.
                 let _ = rustix::process::kill_process_group(program.child.pid, signal);
