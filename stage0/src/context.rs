@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use image::Store;
 use pod::Pods;
 
 use crate::cli::global::DATA_DIR;
@@ -26,6 +27,7 @@ pub(crate) struct Context {
     config: OnceCell<Config>,
     data_dir: OnceCell<PathBuf>,
     pods: OnceCell<Pods>,
+    store: OnceCell<Store>,
 }
 
 impl Context {
@@ -38,6 +40,7 @@ impl Context {
             config: OnceCell::new(),
             data_dir: OnceCell::new(),
             pods: OnceCell::new(),
+            store: OnceCell::new(),
         }
     }
 
@@ -67,18 +70,9 @@ impl Context {
         get_or_try(&self.pods, || Ok(Pods::open(self.data_dir()?)?))
     }
 
-    pub(crate) fn render(&self, _image: &crate::images::StoredImage) -> Result<crate::launch::roots::Layers> {
-        anyhow::bail!("x")
-    }
-    pub(crate) fn layers(&self, _tree: &str) -> Result<crate::launch::roots::Layers> {
-        anyhow::bail!("x")
-    }
-    pub(crate) fn copy(
-        &self,
-        _layers: &crate::launch::roots::Layers,
-        _to: std::os::fd::BorrowedFd<'_>,
-    ) -> Result<()> {
-        anyhow::bail!("x")
+    /// The image store of the data directory.
+    pub(crate) fn store(&self) -> Result<&Store> {
+        get_or_try(&self.store, || Ok(Store::open(self.data_dir()?)?))
     }
 
     /// Refuses to go on without root.

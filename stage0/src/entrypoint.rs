@@ -14,7 +14,7 @@
 //! mounted again in a namespace that ends with the entrypoint.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use sys::process::Fork;
 
 use crate::context::Context;
+use crate::launch::roots;
 
 /// What is asked of a stage1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +79,8 @@ pub(crate) fn interface_version(manifest: &ImageManifest) -> Result<u32> {
 /// Where the stage1's own files are.
 #[derive(Debug)]
 enum Tree {
-    /// The layers of the image, top first.
-    Layers(Vec<PathBuf>),
+    /// The rendered tree of the image.
+    Rendered(image::Tree),
     /// The pod's copy.
     Copy,
 }
@@ -94,8 +95,8 @@ pub(crate) struct Entrypoint {
     /// The path of the pod directory.
     pod: PathBuf,
     tree: Tree,
-    /// The tree whose overlay is mounted at `stage1/rootfs` before the program runs.
-    overlay: Option<String>,
+    /// Whether the overlay that the pod wrote is mounted at `stage1/rootfs` before the program runs.
+    mount: bool,
 }
 
 impl Entrypoint {
@@ -104,14 +105,13 @@ impl Entrypoint {
         let manifest = dir.stage1_manifest()?;
         let program = program(&manifest, operation)?.to_owned();
         let interface_version = interface_version(&manifest)?;
-        let id = dir.stage1_tree_id()?;
         let overlay = dir.is_overlay()?;
-        let layers = match &id {
-            Some(id) => layers(context, id),
+        let rendered = match dir.stage1_tree_id()? {
+            Some(id) => context.store()?.tree(&id).map_err(anyhow::Error::from),
             None => Err(anyhow!("the pod directory does not tell which one")),
         };
-        let tree = match layers {
-            Ok(layers) => Tree::Layers(layers),
+        let tree = match rendered {
+            Ok(tree) => Tree::Rendered(tree),
             Err(_) if !overlay => Tree::Copy,
             Err(error) => {
                 return Err(error.context(format!(
@@ -120,8 +120,8 @@ impl Entrypoint {
                 )));
             }
         };
-        let overlay = id.filter(|_| overlay && operation == Operation::Gc);
-        Ok(Self { operation, program, interface_version, pod, tree, overlay })
+        let mount = overlay && operation == Operation::Gc;
+        Ok(Self { operation, program, interface_version, pod, tree, mount })
     }
 
     /// Runs the entrypoint as a child and waits for it. Fails when the child does.
@@ -129,6 +129,11 @@ impl Entrypoint {
         let child = match sys::process::fork() {
             Ok(Fork::Parent(child)) => child,
             Ok(Fork::Child) => {
+                if self.operation == Operation::Gc {
+                    // The lock of the pod falls with us: nobody may work on it any more then.
+                    let _ =
+                        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+                }
                 let error = self.execute(args);
                 crate::report::error(self.operation.name(), &error, false);
                 sys::process::exit_now(254);
@@ -161,8 +166,8 @@ impl Entrypoint {
 
     /// Everything up to the last step.
     fn prepare(&self, args: &[OsString]) -> Result<Ready> {
-        let many = matches!(&self.tree, Tree::Layers(layers) if layers.len() > 1);
-        if many || self.overlay.is_some() {
+        let many = matches!(&self.tree, Tree::Rendered(tree) if tree.layers.len() > 1);
+        if many || self.mount {
             // From here on paths are looked up anew: handles from before belong to the old namespace.
             sys::namespace::private_mounts().context("Cannot make a mount namespace")?;
         }
@@ -171,7 +176,7 @@ impl Entrypoint {
         let mut held = None;
         let (root, name) = match &self.tree {
             Tree::Copy => (dir.open_directory("stage1/rootfs")?, self.pod.join("stage1/rootfs")),
-            Tree::Layers(layers) => match layers.as_slice() {
+            Tree::Rendered(tree) => match tree.layers.as_slice() {
                 [only] => (open_directory(only)?, only.clone()),
                 layers => (view(&dir, layers)?, PathBuf::from("/")),
             },
@@ -179,22 +184,28 @@ impl Entrypoint {
         let inside = Path::new(&self.program);
         let file = sys::path::open_in_root(root.as_fd(), inside, OFlags::PATH, Mode::empty())
             .with_context(|| format!("Cannot open {:?} in the stage1", self.program))?;
-        let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
         let path = if many {
-            // Only the handle leads into a mount that stands nowhere.
-            sys::fd::set_inherited(&file, true).context("Cannot hand on the program")?;
-            held = Some(file);
-            PathBuf::from(handle)
+            // Only a handle leads into a mount that stands nowhere: that of its root, so that the program keeps its
+            // name, or that of the program where a link leads to it.
+            let plain = sys::path::open_beneath(root.as_fd(), beneath(inside), OFlags::PATH, Mode::empty());
+            let handle = if plain.is_ok() { root } else { file };
+            sys::fd::set_inherited(&handle, true).context("Cannot hand on the program")?;
+            let mut path = PathBuf::from(sys::mount::fd_path(&handle));
+            if plain.is_ok() {
+                path.push(beneath(inside));
+            }
+            held = Some(handle);
+            path
         } else {
             // The path as the kernel has it: links were followed inside the root.
-            std::fs::read_link(&handle).context("Cannot find the program's path")?
+            std::fs::read_link(sys::mount::fd_path(&file)).context("Cannot find the program's path")?
         };
-        if let Some(id) = &self.overlay
-            && let Tree::Layers(layers) = &self.tree
+        if let Tree::Rendered(tree) = &self.tree
+            && self.mount
         {
-            mount_root(&dir, id, layers).context("Cannot mount the stage1 root")?;
+            roots::mount_stage1(&dir, tree)?;
         }
-        let name = name.join(inside.strip_prefix("/").unwrap_or(inside)).into_os_string();
+        let name = name.join(beneath(inside)).into_os_string();
         Ok(Ready {
             path: c_string(path.as_os_str())?,
             arguments: std::iter::once(&name)
@@ -205,15 +216,6 @@ impl Entrypoint {
             _held: held,
         })
     }
-}
-
-/// The directories of the layers of the rendered tree `id`, top first.
-fn layers(context: &Context, id: &str) -> Result<Vec<PathBuf>> {
-    let store = context.data_dir()?.join("cas");
-    let path = store.join("tree").join(id);
-    let list = std::fs::read_to_string(&path)
-        .with_context(|| format!("Cannot read {:?}", path.display().to_string()))?;
-    Ok(list.lines().map(|layer| store.join("layer").join(layer).join("rootfs")).collect())
 }
 
 /// A program about to be executed.
@@ -238,15 +240,9 @@ fn view(dir: &PodDir, layers: &[PathBuf]) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Mounts the root of the stage1, as the pod left it, at its usual place.
-fn mount_root(dir: &PodDir, id: &str, layers: &[PathBuf]) -> Result<()> {
-    let lowers: Vec<OwnedFd> = layers.iter().map(|layer| open_directory(layer)).collect::<Result<_>>()?;
-    let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
-    let written = dir.open_overlay(id, None)?;
-    let upper = sys::mount::Upper { upper: written.upper.as_fd(), work: written.work.as_fd() };
-    let target = dir.open_directory("stage1/rootfs")?;
-    sys::mount::overlay(target.as_fd(), &lowers, Some(upper))?;
-    Ok(())
+/// An absolute path as one below the root.
+fn beneath(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {

@@ -1,25 +1,54 @@
 //! Images that the command line names, found in the store or brought there.
 
-use anyhow::{Result, bail};
-use appc::{ImageId, ImageManifest};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use appc::{ImageId, ImageManifest, ImageReference};
+use image::{Image, ImportRequest};
+use pod::Place;
 
 use crate::apps::AppRequest;
 use crate::apps::manifest::ImageFacts;
+use crate::commands::image::list::Row;
 use crate::context::Context;
 use crate::options::pull::PullPolicy;
+use crate::store_lock;
 
-/// An image of the store.
+/// What this build can do about an image that is not in the store.
+const WAYS: &str = "this build takes images from .aci files (/path/to/image.aci) and from the store only";
+
+/// An image of the store with its manifest.
 #[derive(Debug)]
 pub(crate) struct StoredImage {
+    image: Image,
+    /// Its ID as far as the store keeps it.
     id: ImageId,
     manifest: ImageManifest,
 }
 
 impl StoredImage {
+    fn new(context: &Context, image: Image) -> Result<Self> {
+        let id = image.key().parse()?;
+        let manifest = context.store()?.manifest(&image)?;
+        Ok(Self { image, id, manifest })
+    }
+
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Its name in the store: `sha512-` and 64 digits.
+    pub(crate) fn key(&self) -> &str {
+        self.image.key()
+    }
+
     pub(crate) fn manifest(&self) -> &ImageManifest {
         &self.manifest
     }
 
+    /// The manifest in its canonical form.
     pub(crate) fn manifest_json(&self) -> Vec<u8> {
         serde_json::to_vec(&self.manifest).unwrap_or_default()
     }
@@ -31,41 +60,123 @@ impl<'a> From<&'a StoredImage> for ImageFacts<'a> {
     }
 }
 
-pub(crate) fn find(_context: &Context, app: &AppRequest, _pull: PullPolicy) -> Result<StoredImage> {
-    bail!("{}", app.image)
-}
-
-pub(crate) fn by_id(_context: &Context, id: &ImageId) -> Result<StoredImage> {
-    bail!("{id}")
-}
-
-pub(crate) fn stored(_context: &Context, name: &str) -> Result<StoredImage> {
-    bail!("{name}")
-}
-
-pub(crate) fn remove(_context: &Context, _image: &StoredImage) -> Result<()> {
-    bail!("x")
-}
-
-pub(crate) fn rows(_context: &Context) -> Result<Vec<crate::commands::image::list::Row>> {
-    bail!("x")
-}
-impl StoredImage {
-    pub(crate) fn key(&self) -> &str {
-        self.id.key()
+/// Finds the image that `request` names; brings it into the store when it is a file.
+pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) -> Result<StoredImage> {
+    let text = &request.image;
+    let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
+    match &reference {
+        ImageReference::File(path) => import(context, path, request.signature.as_deref()),
+        ImageReference::Hash(id) => {
+            context.progress("image", format_args!("using image from the store with hash {id}"));
+            by_id(context, id).with_context(|| format!("cannot use image {text:?}"))
+        }
+        ImageReference::Appc { .. } => {
+            ensure!(
+                pull != PullPolicy::Update,
+                "cannot look for an update of image {text:?}: {WAYS}; --pull-policy=new takes what the store has"
+            );
+            let store = context.store()?;
+            let found = store.find(&reference).with_context(|| format!("cannot look for image {text:?}"))?;
+            let Some(image) = found else {
+                bail!("image {text:?} is not in the store: {WAYS}");
+            };
+            context
+                .progress("image", format_args!("using image from local store for image name {reference}"));
+            store.touch(&image);
+            StoredImage::new(context, image)
+        }
+        _ => bail!("cannot fetch image {text:?}: {WAYS}"),
     }
 }
 
-pub(crate) fn stored_if_any(_context: &Context, name: &str) -> Result<Option<StoredImage>> {
-    bail!("{name}")
+/// The image of the store with this ID, or the only one whose ID begins so.
+pub(crate) fn by_id(context: &Context, id: &ImageId) -> Result<StoredImage> {
+    let store = context.store()?;
+    let image = store.find_by_id(id.as_str())?;
+    store.touch(&image);
+    StoredImage::new(context, image)
 }
-pub(crate) fn import_installed(_context: &Context, path: &std::path::Path) -> Result<StoredImage> {
-    bail!("{path:?}")
+
+/// The image of the store that `text` names: the beginning of an ID, or `NAME[:VERSION][,LABEL=VALUE…]`.
+pub(crate) fn stored(context: &Context, text: &str) -> Result<StoredImage> {
+    if text.starts_with("sha512-") {
+        return StoredImage::new(context, context.store()?.find_by_id(text)?);
+    }
+    stored_if_any(context, text)?.with_context(|| format!("no image called {text:?} is in the store"))
 }
-pub(crate) fn import(
-    _context: &Context,
-    path: &std::path::Path,
-    _signature: Option<&std::path::Path>,
-) -> Result<StoredImage> {
-    bail!("{path:?}")
+
+/// As [`stored`]; `None` when there is none of this name. One that an ID names must be there.
+pub(crate) fn stored_if_any(context: &Context, text: &str) -> Result<Option<StoredImage>> {
+    if text.starts_with("sha512-") {
+        return stored(context, text).map(Some);
+    }
+    let found = context.store()?.find(&ImageReference::parse_appc(text)?)?;
+    found.map(|image| StoredImage::new(context, image)).transpose()
+}
+
+/// Brings the image in the file `path` into the store.
+pub(crate) fn import(context: &Context, path: &Path, signature: Option<&Path>) -> Result<StoredImage> {
+    let file = open(path)?;
+    let with = signature.map(|signature| format!(" with {}", signature.display())).unwrap_or_default();
+    ensure!(
+        context.insecure.skips_image_check(),
+        "cannot verify the image {}{with}: signature verification is not available in this build; \
+         --insecure-options=image takes the image without",
+        path.display()
+    );
+    import_with(context, path, &file, &ImportRequest::new(path.display().to_string()))
+}
+
+/// Brings an image in a file that was installed with rkt into the store. It is read once only, as long as the
+/// file stays the same.
+pub(crate) fn import_installed(context: &Context, path: &Path) -> Result<StoredImage> {
+    let request = ImportRequest::new(path.display().to_string()).remember(path);
+    import_with(context, path, &open(path)?, &request)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| format!("cannot open the image {}", path.display()))
+}
+
+fn import_with(context: &Context, path: &Path, file: &File, request: &ImportRequest) -> Result<StoredImage> {
+    context.progress("image", format_args!("using image from file {}", path.display()));
+    let image = context.store()?.import_file(file, request)?;
+    StoredImage::new(context, image)
+}
+
+/// Removes an image from the store, and the layers of it that no other image and no pod needs.
+pub(crate) fn remove(context: &Context, image: &StoredImage) -> Result<()> {
+    let _lock = store_lock::exclude(context.data_dir()?)?;
+    Ok(context.store()?.remove(image.key(), &trees_in_use(context)?)?)
+}
+
+/// The rendered images that pods stand on, those included that only wait to be deleted.
+fn trees_in_use(context: &Context) -> Result<BTreeSet<String>> {
+    let pods = context.pods()?;
+    let mut trees = BTreeSet::new();
+    for (uuid, place) in pods.walk(&Place::ALL)? {
+        let Some(pod) = pods.get_from(uuid, place)? else { continue };
+        trees.extend(pod.dir.stage1_tree_id()?);
+        // A pod without a manifest never got as far as an image.
+        let Ok(manifest) = pod.dir.manifest() else { continue };
+        for app in &manifest.apps {
+            trees.extend(pod.dir.tree_id(app.name.as_str())?);
+        }
+    }
+    Ok(trees)
+}
+
+/// All images, for a list.
+pub(crate) fn rows(context: &Context) -> Result<Vec<Row>> {
+    let row = |image: &Image| Row {
+        id: image.key().to_owned(),
+        name: match image.labels().get("version") {
+            Some(version) => format!("{}:{version}", image.name()),
+            None => image.name().to_string(),
+        },
+        size: image.archive_size() + image.unpacked_size(),
+        imported: image.imported(),
+        used: image.last_used(),
+    };
+    Ok(context.store()?.images()?.iter().map(row).collect())
 }

@@ -21,5 +21,6 @@ mod prepare;
 mod report;
 mod show;
 mod stage1;
+mod store_lock;
 
 pub use cli::{command, main};

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use appc::PodManifest;
+use image::Tree;
 use pod::{Held, PodDir, Pods};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
 use crate::apps::manifest::{self, ImageFacts};
 use crate::context::Context;
 use crate::images::{self, StoredImage};
-use crate::launch::roots::{self, AppRoot, Layers, Roots};
+use crate::launch::roots::{self, AppRoot, Roots};
 use crate::launch::{Abi, overlay};
 use crate::options::pod::{PodFlags, PodSource};
 use crate::report;
@@ -46,7 +47,7 @@ pub(crate) fn prepare<'a>(
     uuid_file: Option<&Path>,
 ) -> Result<Prepared<'a>> {
     let pods = context.pods()?;
-    let lock = lock_store(context.data_dir()?)?;
+    let lock = crate::store_lock::share(context.data_dir()?)?;
     let stage1 = stage1::select(context, flags.stage1.parse()?)?;
     let abi = Abi::of(stage1.manifest())?;
     let content = content(context, stage1, source)?;
@@ -76,27 +77,6 @@ pub(crate) fn prepare<'a>(
             Err(error)
         }
     }
-}
-
-/// Takes the shared lock that keeps the images in use in the store.
-fn lock_store(data_dir: &Path) -> Result<OwnedFd> {
-    let directory = data_dir.join("locks");
-    let path = directory.join("prepareLock");
-    let failed = || format!("Cannot take the lock {}", path.display());
-    let open = || {
-        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
-        rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640))
-    };
-    let file = match open() {
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::create_dir_all(&directory).with_context(failed)?;
-            open()
-        }
-        opened => opened,
-    }
-    .with_context(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockShared).with_context(failed)?;
-    Ok(file)
 }
 
 fn save_uuid(file: Option<&Path>, held: &Held) -> Result<()> {
@@ -140,6 +120,12 @@ fn named(manifest: &PodManifest, images: Vec<StoredImage>) -> Vec<(String, Store
     manifest.apps.iter().map(|app| app.name.as_str().to_owned()).zip(images).collect()
 }
 
+/// Makes the tree of an image, or finds it.
+fn render(context: &Context, image: &StoredImage) -> Result<Tree> {
+    let failed = || format!("cannot render the image {:?}", image.manifest().name.as_str());
+    context.store()?.render(image.image()).with_context(failed)
+}
+
 /// Writes everything that the directory has in any case; the app's manifests are given back.
 fn write_manifests(dir: &PodDir, content: &Content) -> Result<()> {
     dir.write_stage1_manifest(&content.stage1.manifest_json())?;
@@ -152,35 +138,35 @@ fn write_manifests(dir: &PodDir, content: &Content) -> Result<()> {
 
 fn fill_overlays(context: &Context, dir: &PodDir, content: Content) -> Result<Roots> {
     write_manifests(dir, &content)?;
-    let stage1 = context.render(&content.stage1)?;
-    dir.write_stage1_tree_id(&stage1.tree)?;
+    let stage1 = render(context, &content.stage1)?;
+    dir.write_stage1_tree_id(&stage1.id)?;
     create_overlay(dir, &stage1, None)?;
     dir.create_directory("stage1/rootfs")?;
     let mut apps = Vec::with_capacity(content.apps.len());
     for (name, image) in content.apps {
-        let layers = context.render(&image)?;
-        dir.write_tree_id(&name, &layers.tree)?;
-        create_overlay(dir, &layers, Some(&name))?;
-        apps.push(AppRoot { name, manifest: image.manifest_json(), layers });
+        let tree = render(context, &image)?;
+        dir.write_tree_id(&name, &tree.id)?;
+        create_overlay(dir, &tree, Some(&name))?;
+        apps.push(AppRoot { name, manifest: image.manifest_json(), tree });
     }
     dir.mark_overlay()?;
     Ok(Roots::Overlays { stage1, apps })
 }
 
-fn create_overlay(dir: &PodDir, layers: &Layers, app: Option<&str>) -> Result<()> {
-    let top = layers.paths.first().context("an image without layers")?;
+fn create_overlay(dir: &PodDir, tree: &Tree, app: Option<&str>) -> Result<()> {
+    let top = tree.layers.first().context("an image without layers")?;
     let top =
         sys::path::open_directory(top).with_context(|| format!("Cannot open the layer {}", top.display()))?;
-    dir.create_overlay(&layers.tree, app, top.as_fd())?;
+    dir.create_overlay(&tree.id, app, top.as_fd())?;
     Ok(())
 }
 
 fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roots> {
     write_manifests(dir, content)?;
     let root = dir.create_directory("stage1/rootfs")?;
-    let stage1 = context.render(&content.stage1)?;
-    dir.write_stage1_tree_id(&stage1.tree)?;
-    context.copy(&stage1, root.as_fd()).context("Cannot copy the root of the stage1")?;
+    let stage1 = render(context, &content.stage1)?;
+    dir.write_stage1_tree_id(&stage1.id)?;
+    image::copy_tree(&stage1, root.as_fd()).context("Cannot copy the root of the stage1")?;
     for (name, image) in &content.apps {
         let failed = || format!("Cannot copy the root of app {name:?}");
         let directory = roots::app_directory(name);
@@ -194,7 +180,7 @@ fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roo
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        context.copy(&context.render(image)?, target.as_fd()).with_context(failed)?;
+        image::copy_tree(&render(context, image)?, target.as_fd()).with_context(failed)?;
     }
     Ok(Roots::Copies)
 }

@@ -76,9 +76,11 @@ const YEAR: u64 = 12 * MONTH;
 
 fn distance(length: Duration, direction: &str) -> String {
     let seconds = length.as_secs();
+    if seconds == 0 {
+        return "now".to_owned();
+    }
     let (count, unit) = match seconds {
-        0 => return "now".to_owned(),
-        1..MINUTE => (seconds, "second"),
+        ..MINUTE => (seconds, "second"),
         ..HOUR => (seconds / MINUTE, "minute"),
         ..DAY => (seconds / HOUR, "hour"),
         ..WEEK => (seconds / DAY, "day"),

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use appc::{ImageManifest, PodManifest};
+use image::Tree;
 use pod::{Error, PodDir, State};
 
 use super::Context;
 use crate::launch::overlay;
-use crate::launch::roots::{AppRoot, Layers, Roots};
+use crate::launch::roots::{AppRoot, Roots};
 use crate::launch::{self, Abi};
 use crate::options::runtime::RuntimeArgs;
 
@@ -56,9 +57,9 @@ fn roots(context: &Context, dir: &PodDir, manifest: &PodManifest) -> Result<Root
     if let Err(reason) = overlay::check(context.data_dir()?) {
         bail!("the pod was prepared with overlay, which is not supported now: {reason}");
     }
-    let layers = |id: Option<String>, what: &str| -> Result<Layers> {
-        let tree = id.with_context(|| format!("the pod does not say what the root of {what} is made of"))?;
-        context.layers(&tree).with_context(|| format!("Cannot find the root of {what}"))
+    let tree = |id: Option<String>, what: &str| -> Result<Tree> {
+        let id = id.with_context(|| format!("the pod does not say what the root of {what} is made of"))?;
+        context.store()?.tree(&id).with_context(|| format!("Cannot find the root of {what}"))
     };
     let app = |app: &appc::RuntimeApp| -> Result<AppRoot> {
         let name = app.name.as_str();
@@ -66,11 +67,11 @@ fn roots(context: &Context, dir: &PodDir, manifest: &PodManifest) -> Result<Root
         Ok(AppRoot {
             name: name.to_owned(),
             manifest: manifest.with_context(|| format!("the pod has no image manifest of app {name:?}"))?,
-            layers: layers(dir.tree_id(name)?, &format!("app {name:?}"))?,
+            tree: tree(dir.tree_id(name)?, &format!("app {name:?}"))?,
         })
     };
     Ok(Roots::Overlays {
-        stage1: layers(dir.stage1_tree_id()?, "the stage1")?,
+        stage1: tree(dir.stage1_tree_id()?, "the stage1")?,
         apps: manifest.apps.iter().map(app).collect::<Result<_>>()?,
     })
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use pod::{Pod, PodUuid, Pods, State};
+use pod::{Pod, PodUuid, State};
 
 use super::Context;
 use super::list::Format;

@@ -10,18 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use image::Tree;
 use pod::{OverlayDirs, PodDir};
 use rustix::fs::{Mode, OFlags};
 use sys::mount::Upper;
-
-/// A rendered image: what its overlay is made of.
-#[derive(Debug)]
-pub(crate) struct Layers {
-    /// The id of the tree.
-    pub(crate) tree: String,
-    /// The roots of its layers, top first.
-    pub(crate) paths: Vec<PathBuf>,
-}
 
 /// An app of the pod.
 #[derive(Debug)]
@@ -29,14 +21,14 @@ pub(crate) struct AppRoot {
     pub(crate) name: String,
     /// The manifest of its image, JSON.
     pub(crate) manifest: Vec<u8>,
-    pub(crate) layers: Layers,
+    pub(crate) tree: Tree,
 }
 
 /// All roots of one pod.
 #[derive(Debug)]
 pub(crate) enum Roots {
     /// Mounted when the pod starts.
-    Overlays { stage1: Layers, apps: Vec<AppRoot> },
+    Overlays { stage1: Tree, apps: Vec<AppRoot> },
     /// Already there.
     Copies,
 }
@@ -61,8 +53,8 @@ impl Roots {
             .with_context(|| format!("Cannot make the directory of app {:?}", app.name))?;
             write_in(&root, &directory, "manifest", &app.manifest)
                 .with_context(|| format!("Cannot write the manifest of app {:?}", app.name))?;
-            let dirs = pod.open_overlay(&app.layers.tree, Some(&app.name))?;
-            mount_layers(&app.layers, &dirs, target.as_fd())
+            let dirs = pod.open_overlay(&app.tree.id, Some(&app.name))?;
+            mount_tree(&app.tree, &dirs, target.as_fd())
                 .with_context(|| format!("Cannot mount the root of app {:?}", app.name))?;
         }
         Ok(())
@@ -70,30 +62,27 @@ impl Roots {
 }
 
 /// Mounts the root of the stage1 and opens it.
-pub(crate) fn mount_stage1(pod: &PodDir, layers: &Layers) -> Result<OwnedFd> {
+pub(crate) fn mount_stage1(pod: &PodDir, tree: &Tree) -> Result<OwnedFd> {
     let target = pod.open_directory("stage1/rootfs")?;
-    let dirs = pod.open_overlay(&layers.tree, None)?;
-    mount_layers(layers, &dirs, target.as_fd()).context("Cannot mount the root of the stage1")?;
+    let dirs = pod.open_overlay(&tree.id, None)?;
+    mount_tree(tree, &dirs, target.as_fd()).context("Cannot mount the root of the stage1")?;
     // Opened again: the handle of before is below the mount.
     Ok(pod.open_directory("stage1/rootfs")?)
 }
 
-fn mount_layers(layers: &Layers, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
-    let handles = layers.open()?;
+fn mount_tree(tree: &Tree, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
+    let handles = open_layers(tree)?;
     let lowers: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
     let upper = Upper { upper: dirs.upper.as_fd(), work: dirs.work.as_fd() };
     sys::mount::overlay(target, &lowers, Some(upper)).context("Overlay")
 }
 
-impl Layers {
-    /// Opens the root of each layer.
-    pub(crate) fn open(&self) -> Result<Vec<OwnedFd>> {
-        let open = |path: &PathBuf| {
-            sys::path::open_directory(path)
-                .with_context(|| format!("Cannot open the layer {}", path.display()))
-        };
-        self.paths.iter().map(open).collect()
-    }
+/// Opens the root of each layer.
+fn open_layers(tree: &Tree) -> Result<Vec<OwnedFd>> {
+    let open = |path: &PathBuf| {
+        sys::path::open_directory(path).with_context(|| format!("Cannot open the layer {}", path.display()))
+    };
+    tree.layers.iter().map(open).collect()
 }
 
 /// Writes the file `name` in `directory` inside `root`, whose links lead nowhere else.

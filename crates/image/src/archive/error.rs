@@ -82,6 +82,13 @@ pub enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// Whether the archive is to blame, and not the system that it was unpacked on.
+    pub fn is_about_content(&self) -> bool {
+        !matches!(self, ArchiveError::Read { .. } | ArchiveError::System { .. })
+    }
+}
+
 /// What is wrong with one entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
