@@ -146,6 +146,7 @@ fn text(pod: &Pod) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pod::Pods;
     use pod::Place;
 
     #[test]
