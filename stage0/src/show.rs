@@ -81,11 +81,11 @@ fn distance(length: Duration, direction: &str) -> String {
     }
     let (count, unit) = match seconds {
         ..MINUTE => (seconds, "second"),
-        ..HOUR => (seconds / MINUTE, "minute"),
-        ..DAY => (seconds / HOUR, "hour"),
-        ..WEEK => (seconds / DAY, "day"),
-        ..MONTH => (seconds / WEEK, "week"),
-        ..YEAR => (seconds / MONTH, "month"),
+        MINUTE..HOUR => (seconds / MINUTE, "minute"),
+        HOUR..DAY => (seconds / HOUR, "hour"),
+        DAY..WEEK => (seconds / DAY, "day"),
+        WEEK..MONTH => (seconds / WEEK, "week"),
+        MONTH..YEAR => (seconds / MONTH, "month"),
         _ if seconds < YEAR + 6 * MONTH => (1, "year"),
         _ if seconds < 2 * YEAR => (2, "year"),
         _ if seconds < 37 * YEAR => (seconds / YEAR, "year"),

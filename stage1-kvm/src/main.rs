@@ -9,7 +9,7 @@ const FLAVOR: Flavor =
 
 fn refuse<T>() -> Result<T> {
     Err(Error::Refused(
-        "This version of rkt cannot run pods in virtual machines yet; choose the stage1 nspawn or fly \
+        "The stage1 kvm cannot run pods yet; choose the stage1 nspawn or fly \
          (--stage1-name=coreos.com/rkt/stage1-nspawn or …-fly)"
             .to_owned(),
     ))

@@ -1,20 +1,42 @@
-//! `stop`: a word to systemd-nspawn, which hands it to the supervisor; or the end of everything.
+//! `stop`: a word to the supervisor, or the end of everything.
+//!
+//! It is the supervisor that is asked, over its control socket: a signal to systemd-nspawn in the first moments of a pod is
+//! lost, because the process 1 that it is handed to is not there yet. And the answer is waited for: a unit with
+//! `ExecStop=rkt stop` gets SIGTERM as soon as that returns, which systemd-nspawn takes for impatience if it is the second.
+
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use stage1::args::Stop;
 use stage1::processes::{self, Member};
 use stage1::{Error, Result};
 
+use crate::run::CONTROL_SOCKET;
+
+/// How long apps have to end: longer than the supervisor gives them before it kills them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Ends the pod.
 pub(crate) fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
-    if !stop.force {
-        return Member::recorded(&dir)?.signal(Signal::TERM);
+    if stop.force {
+        // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
+        return match (processes::kill(&dir)?, Member::recorded(&dir)) {
+            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL),
+            (true, Err(Error::Refused(_))) => Ok(()),
+            (_, Err(error)) => Err(error),
+        };
     }
-    // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
-    match (processes::kill(&dir)?, Member::recorded(&dir)) {
-        (_, Ok(nspawn)) => nspawn.signal(Signal::KILL),
-        (true, Err(Error::Refused(_))) => Ok(()),
-        (_, Err(error)) => Err(error),
+    let nspawn = Member::recorded(&dir)?;
+    if supervisor::client::stop(Path::new(CONTROL_SOCKET), false).is_err() {
+        nspawn.signal(Signal::TERM)?;
     }
+    if nspawn.wait(PATIENCE)? {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "The pod has not ended within {} s; rkt stop --force kills it",
+        PATIENCE.as_secs()
+    )))
 }

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{ManifestError, Rule};
 use crate::json::{At, Read, deserialize_by_read};
+use crate::os_arch::{self, OsArchError};
 use crate::{AcIdentifier, AcName, Annotations, App, ImageId, Labels, SemVer, default_app_name};
 
 /// What an image is and how to run it (specification, "Image Manifest Schema").
@@ -70,13 +71,32 @@ impl Read for ImageManifest {
         Ok(Self {
             ac_version: at.parsed("acVersion")?,
             name: at.parsed("name")?,
-            labels: at.or_default("labels")?,
+            labels: labels(&at)?,
             app: at.optional("app")?,
             annotations: at.or_default("annotations")?,
             dependencies: at.or_default("dependencies")?,
-            path_whitelist: at.or_default("pathWhitelist")?,
+            path_whitelist: absolute_paths(&at, "pathWhitelist")?,
         })
     }
+}
+
+fn absolute_paths(at: &At<'_>, field: &str) -> Result<Vec<String>, ManifestError> {
+    let paths: Vec<String> = at.or_default(field)?;
+    match paths.iter().find(|path| !path.starts_with('/')) {
+        Some(path) => Err(at.field_error(field, Rule::NotAbsolute(path.clone()))),
+        None => Ok(paths),
+    }
+}
+
+/// Reads the labels, of which `os` and `arch` go together.
+fn labels(at: &At<'_>) -> Result<Labels, ManifestError> {
+    let labels: Labels = at.or_default("labels")?;
+    let checked = match (labels.get("os"), labels.get("arch")) {
+        (None, Some(_)) => Err(OsArchError::MissingOs),
+        _ => os_arch::check(&labels, os_arch::SCHEMA),
+    };
+    checked.map_err(|error| at.field_error("labels", error))?;
+    Ok(labels)
 }
 
 /// Checks `acKind`.

@@ -1,6 +1,7 @@
 //! The processes of a pod that runs, and what is left of them when it does not.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use pod::{PidFile, PodDir, PodUuid};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -70,11 +71,23 @@ impl Member {
     /// # Errors
     /// When it has ended.
     pub fn check_alive(&self) -> Result<()> {
-        let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut fds, Some(&now)).step(|| "look at a process".to_owned())? {
-            0 => Ok(()),
-            _ => Err(gone(self.pid)),
+        if self.wait(Duration::ZERO)? { Err(gone(self.pid)) } else { Ok(()) }
+    }
+
+    /// Waits for its end, as long as `limit`; whether it came.
+    pub fn wait(&self, limit: Duration) -> Result<bool> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let left = rustix::event::Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Err(Errno::INTR) => {}
+                ended => return Ok(ended.step(|| "wait for a process".to_owned())? > 0),
+            }
         }
     }
 }

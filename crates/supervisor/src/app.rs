@@ -94,6 +94,8 @@ pub(crate) struct App {
     status: Option<u8>,
     failure: Option<u8>,
     is_ready: bool,
+    /// What the app said of itself (`STATUS=`) and nobody has passed on yet.
+    status_text: Option<String>,
     stop_asked: bool,
     deadline: Option<Instant>,
     watchdog: Option<Instant>,
@@ -131,6 +133,7 @@ impl App {
             status: None,
             failure: None,
             is_ready: false,
+            status_text: None,
             stop_asked: false,
             deadline: None,
             watchdog: None,
@@ -257,7 +260,7 @@ impl App {
 
     fn say(&self, shared: &mut Shared, priority: u8, text: &[u8]) {
         let pid = self.pid();
-        shared.log.write(Line { app: &self.spec.name, pid, priority, facility: None, text });
+        shared.log.say(Line { app: &self.spec.name, pid, priority, facility: None, text });
     }
 
     fn pid(&self) -> Option<i32> {
@@ -324,6 +327,9 @@ impl App {
         let mut buffer = [0; 4096];
         while let Some(message) = socket.receive(&mut buffer) {
             for assignment in message.split(|&byte| byte == b'\n') {
+                if let Some(text) = assignment.strip_prefix(b"STATUS=") {
+                    self.status_text = Some(String::from_utf8_lossy(text).into_owned());
+                }
                 match assignment {
                     b"READY=1" => self.is_ready = true,
                     b"WATCHDOG=1" => {}
@@ -508,6 +514,11 @@ impl App {
     /// Whether it is over.
     pub(crate) fn is_exited(&self) -> bool {
         self.phase == Phase::Exited
+    }
+
+    /// What it has said of itself, once.
+    pub(crate) fn take_status(&mut self) -> Option<String> {
+        self.status_text.take()
     }
 
     /// The status with which it failed, once.

@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<u8, Error> {
     let group = PodGroup::take(spec.apps.iter().map(|app| &app.cgroup))?;
     let control = inherited.remove("control");
     let journal = inherited.remove("journal");
-    let console = Console::new(rustix::stdio::stdout())?;
+    let console = [Console::new(rustix::stdio::stdout())?, Console::new(rustix::stdio::stderr())?];
     let mut shared = Shared {
         log: Log::new(&spec.uuid, started, console, journal),
         status: Status::open(Path::new("/rkt"))?,
@@ -262,6 +262,13 @@ impl Engine {
                 session.hang_up();
             }
         }
+        let several = self.apps.len() > 1;
+        for app in &mut self.apps {
+            if let Some(text) = app.take_status() {
+                let whose = if several { format!("{}: ", app.name()) } else { String::new() };
+                notify(&format!("STATUS={whose}{text}"));
+            }
+        }
         if !self.is_ready && !self.is_stopping && self.apps.iter().all(App::is_settled) {
             self.set_ready(true);
             notify("READY=1");
@@ -283,7 +290,7 @@ impl Engine {
 
     fn say(&mut self, priority: u8, text: &str) {
         let text = text.as_bytes();
-        self.shared.log.write(Line { app: "supervisor", pid: Some(1), priority, facility: None, text });
+        self.shared.log.say(Line { app: "supervisor", pid: Some(1), priority, facility: None, text });
     }
 
     /// Gets the last lines out and says how the pod ended.

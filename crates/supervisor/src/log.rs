@@ -36,19 +36,36 @@ pub(crate) struct Line<'a> {
 pub(crate) struct Log {
     pod: String,
     started: Instant,
+    /// What apps write, on standard output and error alike, as systemd shows it.
     console: Console,
+    /// What the supervisor itself has to say of them.
+    errors: Console,
     journal: Option<Journal>,
 }
 
 impl Log {
     /// `journal` is connected to journald's socket for native messages.
-    pub(crate) fn new(pod: &str, started: Instant, console: Console, journal: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(
+        pod: &str,
+        started: Instant,
+        [console, errors]: [Console; 2],
+        journal: Option<OwnedFd>,
+    ) -> Self {
         let journal = journal.map(|socket| Journal { socket, queue: VecDeque::new(), queued: 0 });
-        Log { pod: pod.to_owned(), started, console, journal }
+        Log { pod: pod.to_owned(), started, console, errors, journal }
     }
 
-    /// Writes a line to both. Empty ones are dropped, as journald does.
+    /// Writes a line of an app to console and journal. Empty ones are dropped, as journald does.
     pub(crate) fn write(&mut self, line: Line<'_>) {
+        self.show(line, false);
+    }
+
+    /// Writes what the supervisor says to standard error and journal.
+    pub(crate) fn say(&mut self, line: Line<'_>) {
+        self.show(line, true);
+    }
+
+    fn show(&mut self, line: Line<'_>, ours: bool) {
         let text = line.text.trim_ascii_end();
         if text.is_empty() {
             return;
@@ -58,7 +75,7 @@ impl Log {
         let mut shown = prefix(time.as_secs(), time.subsec_micros(), line.app, line.pid);
         shown.extend(text);
         shown.push(b'\n');
-        self.console.write(&shown);
+        if ours { &mut self.errors } else { &mut self.console }.write(&shown);
         if let Some(journal) = &mut self.journal {
             journal.write(entry(&self.pod, line));
         }
@@ -66,20 +83,22 @@ impl Log {
 
     /// Whether nothing more should be read for now.
     pub(crate) fn is_congested(&self) -> bool {
-        self.console.queue.len() > CONGESTED
+        self.console.queue.len() + self.errors.queue.len() > CONGESTED
             || self.journal.as_ref().is_some_and(|journal| journal.queued > CONGESTED)
     }
 
     /// The descriptors that can be written to again when poll(2) says so.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let console = (!self.console.queue.is_empty()).then(|| self.console.fd.as_fd());
+        let consoles = [&self.console, &self.errors].into_iter();
+        let consoles = consoles.filter(|console| !console.queue.is_empty()).map(|console| console.fd.as_fd());
         let journal = self.journal.as_ref().filter(|journal| !journal.queue.is_empty());
-        console.into_iter().chain(journal.map(|journal| journal.socket.as_fd()))
+        consoles.chain(journal.map(|journal| journal.socket.as_fd()))
     }
 
     /// Writes what is queued, as far as it goes.
     pub(crate) fn flush(&mut self) {
         self.console.flush();
+        self.errors.flush();
         if let Some(journal) = &mut self.journal {
             journal.flush();
         }
@@ -115,7 +134,7 @@ fn entry(pod: &str, line: Line<'_>) -> Vec<u8> {
     entry
 }
 
-/// The pod's console: the supervisor's standard output.
+/// A standard stream of the supervisor: the pod's console.
 #[derive(Debug)]
 pub(crate) struct Console {
     fd: OwnedFd,
@@ -254,7 +273,7 @@ mod tests {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::empty(), None)
                 .unwrap();
-        let console = Console::new(writer.as_fd()).unwrap();
+        let console = [writer.as_fd(), writer.as_fd()].map(|output| Console::new(output).unwrap());
         drop(writer);
         let mut log = Log::new("uuid", Instant::now(), console, Some(theirs));
         let mut written = 0;

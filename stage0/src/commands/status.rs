@@ -146,8 +146,8 @@ fn text(pod: &Pod) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pod::Pods;
     use pod::Place;
+    use pod::Pods;
 
     #[test]
     fn waits_are_truth_values_or_times() {

@@ -216,7 +216,7 @@ fn mistakes_on_the_command_line() {
         (&["run"], "image"),
         (&["run", "--exec=/bin/true", image], "must follow an image"),
         (&["run", image, "--exec=/bin/true", "--exec=/bin/false"], "--exec"),
-        (&["run", image, "--", "a", "---", "--", "b"], "--"),
+        (&["run", image, "--", "a", "---", "--", "b"], "only one set of app arguments"),
         (&["run", image, "--name=Not_A_Name"], "Not_A_Name"),
         (&["run", "--volume=data", image], "data"),
         (&["run", "--volume=data,kind=tape", image], "tape"),

@@ -57,8 +57,7 @@ fn collect_garbage(case: &Case, what: &str) {
 fn run_killed(stage1: Stage1, victim: Victim) {
     let case = Case::alone(stage1);
     case.rkt(["fetch", case.busybox()]).ok();
-    let words =
-        || ["--net=host", images::BUSYBOX_NAME, "--exec=/bin/sh", "--", "-c", "echo up; exec sleep 1000"];
+    let words = || [images::BUSYBOX_NAME, "--exec=/bin/sh", "--", "-c", "echo up; exec sleep 1000"];
     let mut whole = case.run(words()).spawn();
     let start = Instant::now();
     whole.wait_for_stdout("up");

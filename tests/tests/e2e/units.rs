@@ -48,7 +48,8 @@ fn stays_in_the_unit(case: &Case) {
             commands.iter().all(|command| command.contains("sleep")),
             "more than the app is there: {commands:?}"
         );
-        assert_eq!(commands_in(case, &group).len(), 3, "{commands:?}");
+        // The shell has become its last command.
+        assert_eq!(commands_in(case, &group).len(), 2, "{commands:?}");
     } else {
         case.host().exec("machinectl").args(["--no-legend", "list"]).ok().prints(&format!("rkt-{uuid}"));
     }
@@ -70,6 +71,7 @@ fn stops_within_the_timeout(case: &Case) {
     );
     case.systemctl(&["start", &unit]);
     case.journal(&["-u", &unit], "is up");
+    let group = case.property(&unit, "ControlGroup");
     let start = Instant::now();
     case.systemctl(&["stop", &unit]);
     assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
@@ -77,7 +79,7 @@ fn stops_within_the_timeout(case: &Case) {
     assert_eq!(case.property(&unit, "Result"), "success");
     assert_eq!(case.property(&unit, "ActiveState"), "inactive");
     assert_eq!(case.state(&case.uuid()), "exited");
-    assert!(case.host().cgroup_pids(&case.property(&unit, "ControlGroup")).is_empty());
+    assert!(case.host().cgroup_pids(&group).is_empty());
 }
 
 fn writes_to_the_journal(case: &Case) {
@@ -133,7 +135,7 @@ fn waits_for_the_app_to_be_ready(case: &Case) {
     case.host().write(&case.tmp("go/now"), "");
     eventually("the unit to be active", || (case.property(&unit, "ActiveState") == "active").then_some(()));
     eventually("the status text", || {
-        (case.property(&unit, "StatusText") == "as ready as can be").then_some(())
+        case.property(&unit, "StatusText").ends_with("as ready as can be").then_some(())
     });
 }
 
@@ -157,7 +159,7 @@ fn lets_the_unit_run_commands(case: &Case) {
         case.property(&unit, "Result")
     );
     let journal = case.journal(&["-u", &unit], "");
-    assert!(!journal.contains("219"), "{journal}");
+    assert!(!journal.contains("219/CGROUP"), "{journal}");
     assert!(case.state(&case.uuid()).starts_with("exited"), "{}", case.state(&case.uuid()));
 }
 
@@ -169,10 +171,10 @@ fn stays_in_the_unit_of_a_script(case: &Case) {
     case.systemctl(&["start", &unit]);
     let group = case.property(&unit, "ControlGroup");
     eventually("the app to be in the unit's cgroup", || {
-        commands_in(case, &group).contains(&"sleep 3333".to_owned()).then_some(())
+        commands_in(case, &group).contains(&"/bin/sleep 3333".to_owned()).then_some(())
     });
     case.systemctl(&["stop", &unit]);
-    assert!(!is_running(case, "sleep 3333"));
+    assert!(!is_running(case, "/bin/sleep 3333"));
 }
 
 fn restarts_with_the_unit(case: &Case) {
@@ -200,6 +202,10 @@ fn runs_prepared_pods(case: &Case) {
     let unit = case.service("prepared", &words, "KillMode=mixed");
     case.systemctl(&["start", &unit]);
     eventually("the pod to run", || (case.state(&uuid) == "running").then_some(()));
+    let group = case.property(&unit, "ControlGroup");
+    eventually("the app to run", || {
+        commands_in(case, &group).contains(&"/bin/sleep 1000".to_owned()).then_some(())
+    });
     case.systemctl(&["stop", &unit]);
     assert_eq!(case.state(&uuid), "exited");
 }
@@ -238,10 +244,11 @@ fn an_app_that_ignores_the_request_is_killed_after_the_grace_time() {
     );
     case.systemctl(&["start", &unit]);
     case.journal(&["-u", &unit], "is up");
+    let group = case.property(&unit, "ControlGroup");
     let start = Instant::now();
     case.systemctl(&["stop", &unit]);
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
-    assert!(case.host().cgroup_pids(&case.property(&unit, "ControlGroup")).is_empty());
+    assert!(case.host().cgroup_pids(&group).is_empty());
 }
 
 #[test]
@@ -278,12 +285,18 @@ fn logs_by_pod_and_app_from_a_session() {
 }
 
 #[test]
-fn says_so_where_there_is_no_systemd() {
+fn refuses_limits_where_there_is_no_systemd() {
     let case = Case::alone(Stage1::Nspawn);
     let mut words = case.run_words("pod");
     words.extend([case.busybox(), "--exec=/bin/true"].map(str::to_owned));
     // Without /run, nothing of systemd is to be found.
     let script = r#"mount -t tmpfs none /run && exec "$@""#;
-    let output = case.host().exec("unshare").args(["--mount", "sh", "-c", script, "sh"]).args(words).output();
+    let without = |words: &[String]| {
+        case.host().exec("unshare").args(["--mount", "sh", "-c", script, "sh"]).args(words).output()
+    };
+    let output = without(&words);
+    assert!(output.code == 0, "what needs no unit works: {output}");
+    words.push("--memory=64Mi".to_owned());
+    let output = without(&words);
     assert!(output.code == 254 && output.stderr.contains("systemd"), "{output}");
 }

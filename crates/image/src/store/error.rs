@@ -12,7 +12,7 @@ use crate::helper::HelperError;
 pub enum StoreError {
     /// The Go rkt made the store.
     #[error(
-        "The image store {path} was made by rkt 1.x, which this rkt cannot read; move it away (for example to {old}) \
+        "The image store {path} was made by rkt 1.x (it has {path}/db/ql.db), which this rkt cannot read; move it away (for example to {old}) \
          and fetch the images again, or choose another --dir",
         path = .0.display(), old = .0.with_extension("old").display()
     )]
