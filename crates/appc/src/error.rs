@@ -55,8 +55,10 @@ pub enum Rule {
         found: String,
     },
     /// A number lies outside of its range.
-    #[error("must be between {min} and {max}")]
+    #[error("{found} must be between {min} and {max}")]
     Range {
+        /// The number, as it is written.
+        found: String,
         /// The smallest allowed number.
         min: i64,
         /// The largest allowed number.

@@ -343,7 +343,7 @@ mod tests {
             (
                 r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a",
                     "dependencies":[{"imageName":"b","size":-1}]}"#,
-                r#"Field "dependencies[0].size": must be between 0 and 9223372036854775807"#,
+                r#"Field "dependencies[0].size": -1 must be between 0 and 9223372036854775807"#,
             ),
             (
                 r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a","pathWhitelist":[1]}"#,
@@ -380,13 +380,16 @@ mod tests {
             ),
             (
                 r#""supplementaryGIDs":[4294967295]"#,
-                r#""app.supplementaryGIDs[0]": must be between 0 and 4294967294"#,
+                r#""app.supplementaryGIDs[0]": 4294967295 must be between 0 and 4294967294"#,
             ),
             (
                 r#""supplementaryGIDs":[1.5]"#,
                 r#""app.supplementaryGIDs[0]": must be a whole number, not a number"#,
             ),
-            (r#""supplementaryGIDs":[1e30]"#, r#""app.supplementaryGIDs[0]": must be between 0"#),
+            (
+                r#""supplementaryGIDs":[1e30]"#,
+                r#""app.supplementaryGIDs[0]": 1000000000000000000000000000000 must be between 0"#,
+            ),
             (
                 r#""environment":[{"name":"1A","value":""}]"#,
                 r#"Field "app.environment[0].name": "1A" is not a valid name"#,
@@ -412,11 +415,11 @@ mod tests {
             (r#""ports":[{"name":"a"}]"#, r#"Field "app.ports[0].port": must be set"#),
             (
                 r#""ports":[{"name":"a","port":0}]"#,
-                r#"Field "app.ports[0].port": must be between 1 and 65535"#,
+                r#"Field "app.ports[0].port": 0 must be between 1 and 65535"#,
             ),
             (
                 r#""ports":[{"name":"a","port":65536}]"#,
-                r#"Field "app.ports[0].port": must be between 1 and 65535"#,
+                r#"Field "app.ports[0].port": 65536 must be between 1 and 65535"#,
             ),
             (
                 r#""ports":[{"name":"a","port":"80"}]"#,
@@ -424,7 +427,7 @@ mod tests {
             ),
             (
                 r#""ports":[{"name":"a","port":65535,"count":2}]"#,
-                r#"Field "app.ports[0].count": must be between 0 and 1"#,
+                r#"Field "app.ports[0].count": 2 must be between 0 and 1"#,
             ),
             (
                 r#""ports":[{"name":"a","port":1},{"name":"a","port":2}]"#,

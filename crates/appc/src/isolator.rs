@@ -462,11 +462,11 @@ mod tests {
             ),
             (
                 r#"[{"name":"os/linux/cpu-shares","value":1}]"#,
-                r#"Field "[0].value": must be between 2 and 262144"#,
+                r#"Field "[0].value": 1 must be between 2 and 262144"#,
             ),
             (
                 r#"[{"name":"os/linux/oom-score-adj","value":1001}]"#,
-                r#"Field "[0].value": must be between -1000 and 1000"#,
+                r#"Field "[0].value": 1001 must be between -1000 and 1000"#,
             ),
             (
                 r#"[{"name":"os/linux/oom-score-adj","value":"1"}]"#,

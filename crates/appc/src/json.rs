@@ -310,17 +310,17 @@ impl<'a> At<'a> {
 
     /// This value as a whole number between `min` and `max`.
     pub(crate) fn integer<T: TryFrom<i128>>(&self, min: i64, max: i64) -> Result<T, ManifestError> {
-        let range = || self.error(Rule::Range { min, max });
+        let range = |found: String| self.error(Rule::Range { found, min, max });
         let number = match self.node {
             Node::Integer(number) => *number,
-            Node::Float(number) if number.fract() == 0.0 => return Err(range()),
+            Node::Float(number) if number.fract() == 0.0 => return Err(range(number.to_string())),
             Node::Float(_) => return Err(self.type_error("a whole number")),
             _ => return Err(self.type_error("a number")),
         };
         if number < min.into() || number > max.into() {
-            return Err(range());
+            return Err(range(number.to_string()));
         }
-        T::try_from(number).map_err(|_| range())
+        T::try_from(number).map_err(|_| range(number.to_string()))
     }
 }
 
@@ -377,7 +377,13 @@ impl Read for serde_json::Value {
             Node::Integer(number) => match (i64::try_from(*number), u64::try_from(*number)) {
                 (Ok(number), _) => number.into(),
                 (_, Ok(number)) => number.into(),
-                _ => return Err(at.error(Rule::Range { min: i64::MIN, max: i64::MAX })),
+                _ => {
+                    return Err(at.error(Rule::Range {
+                        found: number.to_string(),
+                        min: i64::MIN,
+                        max: i64::MAX,
+                    }));
+                }
             },
             Node::Float(number) => (*number).into(),
             Node::Text(text) => text.as_str().into(),

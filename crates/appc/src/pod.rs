@@ -275,11 +275,11 @@ mod tests {
             ),
             (
                 r#""volumes":[{"name":"v","kind":"empty","uid":-1}]"#,
-                r#"Field "volumes[0].uid": must be between 0"#,
+                r#"Field "volumes[0].uid": -1 must be between 0"#,
             ),
             (
                 r#""ports":[{"name":"p","hostPort":0}]"#,
-                r#"Field "ports[0].hostPort": must be between 1 and 65535"#,
+                r#"Field "ports[0].hostPort": 0 must be between 1 and 65535"#,
             ),
             (
                 r#""ports":[{"name":"p","hostPort":1,"hostIP":"localhost"}]"#,

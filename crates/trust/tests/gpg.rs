@@ -1,5 +1,7 @@
 //! Keys and signatures made by the real gpg, judged by ours.
 
+#![allow(clippy::unwrap_used)] // of the helpers: clippy.toml allows it in the tests themselves
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -12,7 +12,7 @@ pub(crate) fn assert_nothing_is_left(case: &Case, uuid: &str) {
     let pattern = uuid.replace('-', r"\\x2d");
     let script = format!(
         "grep {uuid} /proc/self/mountinfo || :
-         find /sys/fs/cgroup -name '*{uuid}*' -o -name '*{pattern}*'
+         find /sys/fs/cgroup -name '*{uuid}*' -o -name '*{pattern}*' 2>/dev/null || :
          systemctl list-units --all --plain --no-legend 'machine-rkt*' | grep -F '{escaped}' || :
          machinectl list --no-legend | grep {uuid} || :
          ls /run/netns 2>/dev/null | grep {uuid} || :"

@@ -73,8 +73,12 @@ fn leaves_nothing_behind() {
 
 #[test]
 fn ends_with_a_killed_test_process() {
-    let mut user = Command::new(env!("CARGO_BIN_EXE_test-host"))
-        .args(["sh", "-c", "echo up; exec sleep 4321"])
+    // A number of this run alone: a killed run before may have left its own.
+    let seconds = 1_000_000 + std::process::id();
+    let sleeps = || sleeps(seconds);
+    let mut user = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_test-host")])
+        .args(["sh", "-c", &format!("echo up; exec sleep {seconds}")])
         .stdout(Stdio::piped())
         .spawn()
         .expect("start test-host");
@@ -87,10 +91,11 @@ fn ends_with_a_killed_test_process() {
     eventually("the host to end", || (!sleeps()).then_some(()));
 }
 
-fn sleeps() -> bool {
+fn sleeps(seconds: u32) -> bool {
+    let wanted = format!("sleep\0{seconds}\0");
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .any(|process| fs::read(process.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x004321\0"))
+        .any(|process| fs::read(process.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes()))
 }
