@@ -167,13 +167,15 @@ fn wait_until(pid: Pid, end: Instant) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn run(script: &str, limit: Duration) -> Result<Value, PluginFailure> {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("plugin");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Another process writes it: a child that a test beside this one starts just then would inherit our handle, and
+        // what is open for writing cannot be executed.
+        let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$2" && chmod 755 "$2""#;
+        let written = Command::new("sh").args(["-c", write, "sh", script]).arg(&program).status().unwrap();
+        assert!(written.success());
         let path = [PathBuf::from("/nonexistent"), dir.path().to_path_buf()];
         let of = |path| Call {
             kind: "plugin",

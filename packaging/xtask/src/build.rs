@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use crate::shell::{cargo, run, target};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PROGRAMS: &[&str] = &["rkt", "stage1-nspawn", "stage1-fly", "stage1-kvm", "supervisor"];
+/// The programs of the product, and the one that writes its manual pages.
+const PROGRAMS: &[&str] = &["rkt", "stage1-nspawn", "stage1-fly", "stage1-kvm", "supervisor", "manual"];
 
 /// How to build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -1,13 +1,14 @@
 //! Lays the built product out below a directory, as a package would.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::build::{self, Profile};
-use crate::shell::sources;
+use crate::shell::{run, sources};
 use crate::stage1;
 
 /// Documents that a package carries.
@@ -21,9 +22,19 @@ pub(crate) fn install(destdir: &Path, profile: Profile) -> Result<()> {
     for document in DOCUMENTS {
         put(&sources().join(document), &destdir.join("usr/share/doc/rkt").join(document), 0o644)?;
     }
+    run(Command::new(programs.join("manual")).arg(destdir.join("usr/share/man/man1")))?;
+    put_completion(&programs, destdir)?;
     let images = destdir.join("usr/lib/rkt/stage1-images");
     make_dir(&images)?;
     stage1::assemble(&programs, &images)
+}
+
+fn put_completion(programs: &Path, destdir: &Path) -> Result<()> {
+    let dir = destdir.join("usr/share/bash-completion/completions");
+    make_dir(&dir)?;
+    let path = dir.join("rkt");
+    let file = File::create(&path).with_context(|| format!("Cannot create {}", path.display()))?;
+    run(Command::new(programs.join("rkt")).args(["completion", "bash"]).stdout(file))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {

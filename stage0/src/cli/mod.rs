@@ -142,8 +142,12 @@ pub fn command() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("rkt, the application container runner");
     let leaf = |entry: &Entry| {
-        let command = clap::Command::new(entry.name()).about(entry.about).hide(entry.hidden);
-        normal((entry.define)(command)).long_about(entry.description)
+        let command = clap::Command::new(entry.name()).hide(entry.hidden);
+        let usage = format!("rkt {} {}", entry.path.join(" "), entry.usage);
+        normal((entry.define)(command))
+            .about(entry.about)
+            .long_about(entry.description)
+            .override_usage(usage.trim_end().to_owned())
     };
     let singles = TABLE.iter().filter(|entry| entry.path.len() == 1).map(leaf);
     let groups = GROUPS.iter().map(|(group, about)| {

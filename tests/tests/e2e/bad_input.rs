@@ -161,7 +161,7 @@ fn manifests_that_break_a_rule_are_refused() {
         ("/app/environment", json!([{"name": "1X", "value": ""}]), "1X"),
         ("/app/mountPoints", json!([{"name": "Data", "path": "/data"}]), "Data"),
         ("/app/ports", json!([{"name": "http", "protocol": "tcp", "port": 65536}]), "65536"),
-        ("/app/ports", json!([{"name": "http", "protocol": "tcp", "port": 65535, "count": 2}]), "http"),
+        ("/app/ports", json!([{"name": "http", "protocol": "tcp", "port": 65535, "count": 2}]), "count"),
         ("/app/eventHandlers", json!([{"name": "mid-run", "exec": ["/x"]}]), "mid-run"),
         (
             "/app/isolators",

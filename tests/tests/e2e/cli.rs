@@ -129,6 +129,23 @@ fn completion_is_for_bash() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let case = case();
+    let help = case.rkt(["help"]).ok();
+    let commands = help.stdout.split("COMMANDS:").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let commands = commands.expect("a list of commands").lines().filter(|line| !line.trim().is_empty());
+    let mut count = 0;
+    for line in commands {
+        let words: Vec<_> =
+            line.split('\t').find(|text| !text.is_empty()).unwrap_or_default().split(' ').collect();
+        let page = case.host().read(&format!("/usr/share/man/man1/rkt-{}.1", words.join("-")));
+        assert!(page.contains("SYNOPSIS"), "{words:?}");
+        count += 1;
+    }
+    assert!(count > 10, "{help}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let case = case();
     let rkt = case.rkt_words().join(" ");
