@@ -166,7 +166,7 @@ fn manifests_that_break_a_rule_are_refused() {
         (
             "/app/isolators",
             json!([{"name": "os/linux/capabilities-retain-set", "value": {"set": []}}]),
-            "capabilities-retain-set",
+            "app.isolators[0]",
         ),
         ("/dependencies", json!([{"imageName": "BAD NAME"}]), "BAD NAME"),
         ("/pathWhitelist", json!(["relative"]), "relative"),
