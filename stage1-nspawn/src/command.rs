@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use executor::AppSpec;
 use pod::PodUuid;
@@ -21,6 +22,8 @@ pub(crate) struct Container<'a> {
     pub(crate) apps: &'a [AppSpec],
     /// machined is there.
     pub(crate) register: bool,
+    /// Where the pod's network namespace is bound, if it has networks.
+    pub(crate) netns: Option<&'a Path>,
     /// The container gets a terminal of its own.
     pub(crate) terminal: bool,
     /// Names of the descriptors that are handed down, from 3 on.
@@ -30,7 +33,6 @@ pub(crate) struct Container<'a> {
 /// The arguments, the program's own name first.
 pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     let machine = machine_name(container.uuid);
-    let private_network = run.network != Network::Host;
     let yes_no = |yes| if yes { "yes" } else { "no" };
     let mut arguments: Vec<String> = [
         "systemd-nspawn",
@@ -56,10 +58,12 @@ pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     if run.hostname() != machine {
         arguments.push(format!("--hostname={}", run.hostname()));
     }
-    if private_network {
-        arguments.push("--private-network".to_owned());
+    match container.netns {
+        Some(path) => arguments.push(format!("--network-namespace-path={}", path.display())),
+        None if run.network != Network::Host => arguments.push("--private-network".to_owned()),
+        None => {}
     }
-    arguments.extend(capabilities::arguments(container.apps, private_network));
+    arguments.extend(capabilities::arguments(container.apps, run.network == Network::None));
     for (variable, flag) in [("RKT_SELINUX_CONTEXT", "-Z"), ("RKT_SELINUX_MOUNT_CONTEXT", "-L")] {
         if let Some(context) = std::env::var(variable).ok().filter(|context| !context.is_empty()) {
             arguments.push(format!("{flag}{context}"));
@@ -125,7 +129,14 @@ mod tests {
     }
 
     fn container<'a>(apps: &'a [AppSpec], descriptors: &'a [String]) -> Container<'a> {
-        Container { uuid: UUID.parse().unwrap(), apps, register: true, terminal: false, descriptors }
+        Container {
+            uuid: UUID.parse().unwrap(),
+            apps,
+            register: true,
+            netns: None,
+            terminal: false,
+            descriptors,
+        }
     }
 
     #[test]
@@ -143,6 +154,16 @@ mod tests {
                  --setenv=LISTEN_FDNAMES=control:journal -- /supervisor"
             )
         );
+    }
+
+    #[test]
+    fn a_namespace_that_is_there_is_joined() {
+        let netns = Some(Path::new("/run/netns/rkt-x"));
+        let arguments = arguments(&Container { netns, ..container(&[], &[]) }, &run(&["--net=a"]));
+        assert!(arguments.contains(&"--network-namespace-path=/run/netns/rkt-x".to_owned()));
+        assert!(!arguments.contains(&"--private-network".to_owned()));
+        // systemd-nspawn gives CAP_NET_ADMIN with a network of its own making only.
+        assert!(!arguments.iter().any(|argument| argument.contains("CAP_NET_ADMIN")));
     }
 
     #[test]

@@ -26,11 +26,13 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// No result is longer.
 const OUTPUT_MAX: u64 = 1 << 20;
 
-/// Where plugins are looked for.
-pub fn directories(local_config: &Path, stage1_root: Option<&Path>) -> Vec<PathBuf> {
-    let mut directories = vec![local_config.join("net.d"), PathBuf::from("/usr/lib/rkt/plugins/net")];
-    directories.extend(stage1_root.map(|root| root.join("usr/lib/rkt/plugins/net")));
-    directories.extend(["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from));
+/// Where the host's plugins are looked for. Never in the root of a stage1: plugins run on the host as root, also
+/// when `gc` calls them, and by then the pod may have written there.
+pub fn directories(local_config: &Path) -> Vec<PathBuf> {
+    let mut directories = vec![local_config.join("net.d")];
+    directories.extend(
+        ["/usr/lib/rkt/plugins/net", "/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from),
+    );
     directories
 }
 

@@ -43,6 +43,7 @@ pub struct Forward {
     /// Of both ends.
     pub protocol: Protocol,
     /// The address of the host; all when there is none.
+    #[serde(default, rename = "hostIP", skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<IpAddr>,
     /// The first port of the host.
     pub host_port: u16,

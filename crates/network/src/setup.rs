@@ -38,8 +38,6 @@ pub struct Request<'a> {
     pub forwards: Vec<Forward>,
     /// The administrator's configuration.
     pub local_config: PathBuf,
-    /// The root of the stage1, which may bring plugins, by a path that the host's mount namespace knows.
-    pub stage1_root: Option<PathBuf>,
     /// The host's mount namespace, if this process is in another.
     pub host_mounts: Option<BorrowedFd<'a>>,
     /// Say what is done.
@@ -89,7 +87,7 @@ fn in_host(
     namespace: BorrowedFd<'_>,
     path: &Path,
 ) -> Result<Answer> {
-    let plugin_path = plugin::directories(&request.local_config, request.stage1_root.as_deref());
+    let plugin_path = plugin::directories(&request.local_config);
     let attachments = wanted.iter().enumerate().map(|(index, wanted)| Attachment {
         interface: format!("eth{index}"),
         args: wanted.args.clone(),
@@ -194,9 +192,13 @@ pub fn tear_down(
     host_mounts: Option<BorrowedFd<'_>>,
     debug: bool,
 ) -> Result<()> {
-    netns::apart(host_mounts, || match Record::read(pod)? {
-        Some(record) => undo(pod, &record, debug),
-        None => netns::unbind(&netns::path(uuid.as_str())),
+    netns::apart(host_mounts, || {
+        // The lock of the pod falls with our parent: nobody may work on it any more then. It may be gone already.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        match Record::read(pod)? {
+            Some(record) => undo(pod, &record, debug),
+            None => netns::unbind(&netns::path(uuid.as_str())),
+        }
     })
 }
 
