@@ -1,6 +1,6 @@
 //! The pod's networks: joined before systemd-nspawn starts, left by `gc` or after a failed start.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use appc::{ExposedPort, Port};
@@ -8,17 +8,42 @@ use network::ports::{self, Forward};
 use network::{Joined, Request};
 use pod::PodDir;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::fcntl_dupfd_cloexec;
 use stage1::args::{Gc, Network, Run};
-use stage1::{Error, Pod, Result};
+use stage1::{Context, Error, Pod, Result};
+use sys::namespace::{self, Kind};
 
 /// Where the administrator's configuration is, if rkt does not say.
 const LOCAL_CONFIG: &str = "/etc/rkt";
+
+/// Where plugins run: the host's namespaces, by handle.
+#[derive(Debug)]
+pub(crate) struct Home {
+    mounts: OwnedFd,
+    network: OwnedFd,
+}
+
+impl Home {
+    /// `mounts` is the host's mount namespace, which this process has left. It is still in the host's network namespace.
+    pub(crate) fn open(mounts: OwnedFd) -> Result<Self> {
+        let network =
+            namespace::open(None, Kind::Network).step(|| "open our network namespace".to_owned())?;
+        Ok(Home { mounts, network })
+    }
+
+    /// Gives the handles numbers from `lowest` on.
+    pub(crate) fn move_above(&mut self, lowest: RawFd) -> rustix::io::Result<()> {
+        self.mounts = fcntl_dupfd_cloexec(&self.mounts, lowest)?;
+        self.network = fcntl_dupfd_cloexec(&self.network, lowest)?;
+        Ok(())
+    }
+}
 
 /// Joins them; `None` for a pod that has none of its own. `sockets` are those that the pod's apps got from systemd.
 pub(crate) fn join(
     pod: &Pod,
     run: &Run,
-    host: BorrowedFd<'_>,
+    home: &Home,
     sockets: &[(String, OwnedFd)],
 ) -> Result<Option<Joined>> {
     let networks = match &run.network {
@@ -36,14 +61,14 @@ pub(crate) fn join(
     let request = Request {
         pod: &pod.current.dir,
         uuid: run.uuid,
-        data: network::data_directory().map_err(failed)?,
+        data: network::data_directory().map_err(|error| failed(&error))?,
         networks,
         forwards: forwards(pod, sockets)?,
         local_config: run.local_config.as_deref().map_or_else(|| LOCAL_CONFIG.into(), PathBuf::from),
-        host_mounts: Some(host),
+        host_mounts: Some(home.mounts.as_fd()),
         debug: run.debug,
     };
-    let joined = network::set_up(&request).map_err(failed)?;
+    let joined = network::set_up(&request).map_err(|error| failed(&error))?;
     for message in &joined.messages {
         eprintln!("networking: {message}");
     }
@@ -62,17 +87,18 @@ fn forwards(pod: &Pod, sockets: &[(String, OwnedFd)]) -> Result<Vec<Forward>> {
         .filter(|exposed| sockets.is_empty() || !ports().any(|port| is_activated(port, exposed)))
         .cloned()
         .collect();
-    ports::forwards(&exposed, ports()).map_err(failed)
+    ports::forwards(&exposed, ports()).map_err(|error| failed(&error))
 }
 
 /// Leaves them after the start failed with `error`, and says what failed of that, too.
-pub(crate) fn leave_after(error: Error, run: &Run, host: BorrowedFd<'_>) -> Error {
+pub(crate) fn leave_after(error: Error, run: &Run, home: &Home) -> Error {
     // The handle from before may have been given up for what the pod was to inherit.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let left = rustix::fs::open(".", flags, Mode::empty())
-        .map_err(|cause| format!("open the pod directory: {cause}"))
+    let left = namespace::join(home.network.as_fd(), Kind::Network)
+        .and_then(|()| rustix::fs::open(".", flags, Mode::empty()))
+        .map_err(|cause| format!("Cannot go back to the host's network and the pod directory: {cause}"))
         .and_then(|dir| {
-            network::tear_down(&PodDir::from(dir), run.uuid, Some(host), run.debug)
+            network::tear_down(&PodDir::from(dir), run.uuid, Some(home.mounts.as_fd()), run.debug)
                 .map_err(|cause| cause.chain())
         });
     match left {
@@ -88,6 +114,6 @@ pub(crate) fn leave(dir: &PodDir, gc: &Gc, host: Option<&OwnedFd>) -> Result<()>
     })
 }
 
-fn failed(error: network::Error) -> Error {
+fn failed(error: &network::Error) -> Error {
     Error::Network(error.chain())
 }

@@ -12,7 +12,7 @@ use executor::spec::OutputMode;
 use network::Joined;
 use pod::Current;
 use rustix::fs::{AtFlags, CWD, Mode};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::Errno;
 use stage1::args::Run;
 use stage1::attach;
 use stage1::network_files::NameFiles;
@@ -20,12 +20,14 @@ use stage1::spec::{Limits, Options, Policy};
 use stage1::volumes::Rules;
 use stage1::{Context, Error, Pod, Result, warn};
 use supervisor::PodSpec;
+use sys::namespace::{self, Kind};
 use systemd::listen::Listen;
 use systemd::pod_group::{self, Owner};
 use systemd::{PodGroup, journal};
 
 use crate::command::{Container, arguments, environment};
-use crate::{host, networks};
+use crate::host;
+use crate::networks::{self, Home};
 
 /// The name of the supervisor's socket in the pod directory.
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
@@ -34,7 +36,7 @@ pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host. What is
     // to be done for its network is done there.
-    let mut host = attach::leave_host()?;
+    let mut home = Home::open(attach::leave_host()?)?;
     refuse_what_is_not_built(run)?;
     let program = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
@@ -50,10 +52,10 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     write_files(&pod, run, &specs)?;
     // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
-    let joined = networks::join(&pod, run, host.as_fd(), &sockets)?;
+    let joined = networks::join(&pod, run, &home, &sockets)?;
     let container = Parts { program, group, specs, sockets, joined: joined.as_ref() };
-    become_nspawn(&mut pod, run, &mut host, &container).map_err(|error| match joined {
-        Some(_) => networks::leave_after(error, run, host.as_fd()),
+    become_nspawn(&mut pod, run, &mut home, &container).map_err(|error| match joined {
+        Some(_) => networks::leave_after(error, run, &home),
         None => error,
     })
 }
@@ -67,8 +69,8 @@ struct Parts<'a> {
     joined: Option<&'a Joined>,
 }
 
-/// All that comes after the network. `host` may get another number.
-fn become_nspawn(pod: &mut Pod, run: &Run, host: &mut OwnedFd, parts: &Parts<'_>) -> Result<Infallible> {
+/// All that comes after the network.
+fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -> Result<Infallible> {
     let Parts { program, group, specs, sockets, joined } = parts;
     let root = pod.current.dir.open_directory("stage1/rootfs")?;
     let names = NameFiles {
@@ -92,7 +94,6 @@ fn become_nspawn(pod: &mut Pod, run: &Run, host: &mut OwnedFd, parts: &Parts<'_>
         uuid: run.uuid,
         apps: specs,
         register: group.owner != Owner::Nobody && systemd::machined::available(),
-        netns: joined.map(|joined| joined.path.as_path()),
         terminal: run.interactive && rustix::termios::isatty(io::stdin()),
         descriptors: &names,
     };
@@ -106,7 +107,12 @@ fn become_nspawn(pod: &mut Pod, run: &Run, host: &mut OwnedFd, parts: &Parts<'_>
 
     let ourselves = rustix::process::getpid();
     pod.current.write_ppid(ourselves, Some(group.group.path()))?;
-    hand_down(pod, host, &descriptors)?;
+    // /sys of the container shows the interfaces of whoever mounts it.
+    if let Some(joined) = joined {
+        namespace::join(joined.netns.as_fd(), Kind::Network)
+            .step(|| "enter the pod's network namespace".to_owned())?;
+    }
+    hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);
     Err(error).step(|| format!("execute {}", program.display()))
 }
@@ -283,13 +289,13 @@ fn name_inside(name: &str, apps: &[usize], owners: &mut Vec<(String, Vec<usize>)
 }
 
 /// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open in the next
-/// program; `host`, which is needed when there is none, moves out of their way.
-fn hand_down(pod: &mut Pod, host: &mut OwnedFd, descriptors: &[(String, BorrowedFd<'_>)]) -> Result<()> {
+/// program; `home`, which is needed when there is none, moves out of their way.
+fn hand_down(pod: &mut Pod, home: &mut Home, descriptors: &[(String, BorrowedFd<'_>)]) -> Result<()> {
     let step = || "hand down descriptors".to_owned();
     let count = i32::try_from(descriptors.len()).map_err(|_| Errno::MFILE).step(step)?;
     sys::fd::close_on_exec_from(3).step(step)?;
     pod.current.keep_lock_from(3 + count)?;
-    *host = fcntl_dupfd_cloexec(&*host, 3 + count).step(step)?;
+    home.move_above(3 + count).step(step)?;
     let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
     let mut all = vec![input.as_fd(), output.as_fd(), errors.as_fd()];
     all.extend(descriptors.iter().map(|(_, fd)| *fd));

@@ -68,18 +68,6 @@ pub(crate) fn bind(namespace: BorrowedFd<'_>, at: &Path) -> Result<()> {
     sys::mount::bind(namespace, file.as_fd(), false).step(step)
 }
 
-/// Lets this mount namespace see `namespace` at `at` too, if it does not yet. The host sees nothing of it.
-pub fn bind_privately(namespace: BorrowedFd<'_>, at: &Path) -> Result<()> {
-    let step = || format!("bind the network namespace at {}", at.display());
-    let file = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-    let identity =
-        |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).step(step);
-    if identity(file.as_fd())? == identity(namespace)? {
-        return Ok(());
-    }
-    sys::mount::bind(namespace, file.as_fd(), false).step(step)
-}
-
 /// Whether a network namespace is bound at `at`: not a file that was left when it went.
 pub(crate) fn is_bound(at: &Path) -> bool {
     const NSFS: i64 = 0x6e73_6673;

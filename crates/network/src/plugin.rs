@@ -94,6 +94,7 @@ pub fn call(call: Call<'_>, config: &Value) -> Result<Value, PluginFailure> {
         .env("CNI_ARGS", call.args)
         .env("CNI_PATH", path.join(":"))
         .env("CNI_VERSION", "0.1.0")
+        .env("PATH", search_path(std::env::var("PATH").ok().as_deref()))
         .stdin(input)
         .stdout(share(&output).map_err(|error| start(&error))?)
         .stderr(share(&complaints).map_err(|error| start(&error))?)
@@ -125,6 +126,12 @@ pub fn call(call: Call<'_>, config: &Value) -> Result<Value, PluginFailure> {
     };
     let said = format!("{}{}", text, read(&mut complaints));
     Err(PluginFailure::Died { how, output: said.split_whitespace().collect::<Vec<_>>().join(" ") })
+}
+
+/// Plugins call programs of the administrator, such as iptables, which not every unit and login has in its path.
+fn search_path(path: Option<&str>) -> String {
+    let usual = "/usr/sbin:/usr/bin:/sbin:/bin";
+    path.filter(|path| !path.is_empty()).map_or_else(|| usual.to_owned(), |path| format!("{path}:{usual}"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -49,8 +49,6 @@ pub struct Request<'a> {
 pub struct Joined {
     /// Its network namespace.
     pub netns: OwnedFd,
-    /// Its name, which this mount namespace sees.
-    pub path: PathBuf,
     /// The text of `resolv.conf`, if a network has an opinion.
     pub resolv_conf: Option<String>,
     /// For people to read.
@@ -76,9 +74,8 @@ pub fn set_up(request: &Request<'_>) -> Result<Joined> {
     let namespace = netns::create()?;
     let path = netns::path(request.uuid.as_str());
     let answer = netns::apart(request.host_mounts, || in_host(request, &wanted, namespace.as_fd(), &path))?;
-    netns::bind_privately(namespace.as_fd(), &path)?;
     messages.extend(answer.messages);
-    Ok(Joined { netns: namespace, path, resolv_conf: answer.resolv_conf, messages })
+    Ok(Joined { netns: namespace, resolv_conf: answer.resolv_conf, messages })
 }
 
 fn in_host(
@@ -94,6 +91,18 @@ fn in_host(
         network: wanted.network.clone(),
         result: Value::Null,
     });
+    // A plugin that is not there can neither join nor leave: better to know before another one has joined.
+    for Wanted { network, .. } in wanted {
+        for plugin in &network.plugins {
+            let kind = plugin.get("type").and_then(Value::as_str).unwrap_or_default();
+            plugin::find(kind, &plugin_path).map_err(|why| Error::Plugin {
+                name: network.name.clone(),
+                plugin: kind.to_owned(),
+                command: "ADD",
+                why,
+            })?;
+        }
+    }
     // Everything that may have to be undone, before any of it is done.
     let mut record = Record {
         pod: request.uuid.to_string(),
