@@ -69,7 +69,7 @@ impl NameFiles<'_> {
 }
 
 /// Puts the files into `app`, the root of the only app, for a stage1 whose app sees no other; `stage1` is that of the
-/// stage1. What stands in `mounted` is the user's own.
+/// stage1. The `hosts` that an app gets when it has none goes nowhere where the user has `mounted` something.
 pub fn install(
     stage1: BorrowedFd<'_>,
     app: BorrowedFd<'_>,
@@ -86,7 +86,8 @@ pub fn install(
     for (mode, path, prepared) in
         [(resolv_conf, "/etc/resolv.conf", RESOLV_CONF), (hosts, "/etc/hosts", HOSTS)]
     {
-        if let Some(file) = source(mode, path, prepared)?.filter(|_| is_free(path)) {
+        // What was asked for goes over a volume too.
+        if let Some(file) = source(mode, path, prepared)? {
             bind_file(file.as_fd(), app, Path::new(path), mode == FileMode::Host)?;
         }
     }
