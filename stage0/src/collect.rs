@@ -7,6 +7,9 @@ use crate::context::Context;
 use crate::entrypoint::{Entrypoint, Operation};
 use crate::report;
 
+/// In a pod directory: networks that the pod has joined and not left yet.
+const NETWORKS: &str = "net/attachments";
+
 /// What became of a marked pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -19,7 +22,8 @@ pub(crate) enum Outcome {
 /// Takes the lock of a marked pod and deletes it; `command` speaks.
 ///
 /// # Errors
-/// When something of the pod is left. A stage1 that fails to clean up is told of, and the rest is deleted.
+/// When something of the pod is left. A stage1 that fails to clean up is told of, and the rest is deleted; unless
+/// what it could not leave are networks.
 pub(crate) fn delete(context: &Context, pods: &Pods, pod: Pod, command: &str) -> Result<Outcome> {
     let uuid = pod.uuid;
     let held = match pods.hold(pod) {
@@ -32,6 +36,14 @@ pub(crate) fn delete(context: &Context, pods: &Pods, pod: Pod, command: &str) ->
         && let Err(error) = clean_up_outside(context, pods, &held)
     {
         let error = error.context(format!("problem performing stage1 GC on \"{uuid}\""));
+        // Addresses and rules of the host that are still the pod's would be so for ever.
+        if held.dir.exists(NETWORKS)? {
+            let path = pods.path(held.place, uuid);
+            return Err(error.context(format!(
+                "pod \"{uuid}\" is kept, to leave its networks with the next gc (to give them up, remove {})",
+                path.join(NETWORKS).display()
+            )));
+        }
         report::error(command, &error, context.debug);
     }
     pods.remove(held).with_context(|| format!("unable to remove pod \"{uuid}\""))?;

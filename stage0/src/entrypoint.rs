@@ -11,10 +11,11 @@
 //! | no rendered tree, and the pod a copy of it | that copy |
 //!
 //! `gc` sees the root that the pod wrote as well, at its usual place `stage1/rootfs`: for a pod of overlays it is
-//! mounted again in a namespace that ends with the entrypoint.
+//! mounted again in a namespace that ends with the entrypoint. What it has to undo on the host, such as the name of a
+//! network namespace, it reaches through the handle that `run` gets as well.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -22,10 +23,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use appc::ImageManifest;
 use pod::{LOCK_FD_VARIABLE, PodDir};
 use rustix::fs::{Mode, OFlags};
+use sys::namespace::{self, Kind};
 use sys::process::Fork;
 
 use crate::context::Context;
-use crate::launch::roots;
+use crate::launch::{MOUNT_NAMESPACE_FD, roots};
 
 /// What is asked of a stage1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +169,13 @@ impl Entrypoint {
     /// Everything up to the last step.
     fn prepare(&self, args: &[OsString]) -> Result<Ready> {
         let many = matches!(&self.tree, Tree::Rendered(tree) if tree.layers.len() > 1);
+        let mut host_mounts = None;
         if many || self.mount {
+            if self.operation == Operation::Gc {
+                let host = namespace::open(None, Kind::Mount).context("Cannot open the mount namespace")?;
+                sys::fd::set_inherited(&host, true).context("Cannot hand the mount namespace on")?;
+                host_mounts = Some(host);
+            }
             // From here on paths are looked up anew: handles from before belong to the old namespace.
             sys::namespace::private_mounts().context("Cannot make a mount namespace")?;
         }
@@ -212,8 +220,8 @@ impl Entrypoint {
                 .chain(args)
                 .map(|word| c_string(word))
                 .collect::<Result<_>>()?,
-            environment: environment()?,
-            _held: held,
+            environment: environment(host_mounts.as_ref())?,
+            _held: [held, host_mounts],
         })
     }
 }
@@ -223,8 +231,8 @@ struct Ready {
     path: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
-    /// What `path` leads through.
-    _held: Option<OwnedFd>,
+    /// What `path` leads through, and the host's mount namespace.
+    _held: [Option<OwnedFd>; 2],
 }
 
 /// A read-only view of several layers that stands nowhere: mounted, taken as a handle, unmounted.
@@ -250,10 +258,13 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
         .with_context(|| format!("Cannot open the directory {:?}", path.display().to_string()))
 }
 
-/// Our environment without what is meant for the `run` entrypoint only.
-fn environment() -> Result<Vec<CString>> {
+/// Our environment without what is meant for the `run` entrypoint only, and with the handle of the host's mount
+/// namespace if the entrypoint runs in another.
+fn environment(host_mounts: Option<&OwnedFd>) -> Result<Vec<CString>> {
+    let host_mounts = host_mounts.map(|fd| (MOUNT_NAMESPACE_FD.into(), fd.as_raw_fd().to_string().into()));
     std::env::vars_os()
-        .filter(|(name, _)| name != LOCK_FD_VARIABLE)
+        .filter(|(name, _)| name != LOCK_FD_VARIABLE && name != MOUNT_NAMESPACE_FD)
+        .chain(host_mounts)
         .map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);

@@ -137,9 +137,17 @@ pub(crate) fn networks(pod: &Pod) -> Result<Vec<NetInfo>> {
     Ok(pod.dir.networks()?)
 }
 
-/// `NAME:ip4=ADDRESS`, joined by commas.
+/// `NAME:ip4=ADDRESS`, joined by commas; `NAME:ip6=ADDRESS` follows where there is one.
 pub(crate) fn networks_text(networks: &[NetInfo]) -> String {
-    let texts: Vec<String> = networks.iter().map(|net| format!("{}:ip4={}", net.net_name, net.ip)).collect();
+    let mut texts = Vec::new();
+    for net in networks {
+        if !net.ip.is_empty() || net.ip6.is_empty() {
+            texts.push(format!("{}:ip4={}", net.net_name, net.ip));
+        }
+        if !net.ip6.is_empty() {
+            texts.push(format!("{}:ip6={}", net.net_name, net.ip6));
+        }
+    }
     texts.join(", ")
 }
 

@@ -8,7 +8,7 @@ use executor::spec::CgroupLimits;
 use executor::{AppSpec, become_app};
 use pod::{Current, PodUuid};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use stage1::args::Run;
+use stage1::args::{Network, Run};
 use stage1::spec::Limits;
 use stage1::{Context, Error, Pod, Result, attach, warn};
 use systemd::cgroup::Group;
@@ -26,6 +26,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         return Err(Error::Refused(
             "A pod of the flavor \"fly\" cannot be mutable; use another stage1".to_owned(),
         ));
+    }
+    if run.network != Network::Host {
+        return Err(Error::Refused(format!(
+            "A pod of the flavor \"fly\" shares the network of the host, and cannot have --net={}: \
+             use --net=host, or another stage1",
+            run.network
+        )));
     }
     let mut pod = Pod::open(Current::open()?)?;
     let group = join_group(&pod, run.uuid)?;

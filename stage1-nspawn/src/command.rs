@@ -30,7 +30,6 @@ pub(crate) struct Container<'a> {
 /// The arguments, the program's own name first.
 pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     let machine = machine_name(container.uuid);
-    let private_network = run.network != Network::Host;
     let yes_no = |yes| if yes { "yes" } else { "no" };
     let mut arguments: Vec<String> = [
         "systemd-nspawn",
@@ -56,6 +55,9 @@ pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     if run.hostname() != machine {
         arguments.push(format!("--hostname={}", run.hostname()));
     }
+    // With networks it starts in the pod's namespace already. (With --network-namespace-path it would mount /sys before
+    // it joins, and show the pod the host's interfaces.)
+    let private_network = run.network == Network::None;
     if private_network {
         arguments.push("--private-network".to_owned());
     }
@@ -143,6 +145,13 @@ mod tests {
                  --setenv=LISTEN_FDNAMES=control:journal -- /supervisor"
             )
         );
+    }
+
+    #[test]
+    fn with_networks_it_makes_no_namespace_and_gives_nobody_net_admin() {
+        let arguments = arguments(&container(&[], &[]), &run(&["--net=a"]));
+        let absent = ["--private-network", "--network", "CAP_NET_ADMIN"];
+        assert!(!arguments.iter().any(|argument| absent.iter().any(|absent| argument.contains(absent))));
     }
 
     #[test]

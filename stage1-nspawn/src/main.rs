@@ -13,6 +13,7 @@ mod command;
 mod enter;
 mod gc;
 mod host;
+mod networks;
 mod run;
 mod stop;
 

@@ -5,32 +5,38 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use executor::AppSpec;
 use executor::spec::OutputMode;
+use network::Joined;
 use pod::Current;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
-use stage1::args::{Network, Run};
+use stage1::args::Run;
 use stage1::attach;
+use stage1::network_files::NameFiles;
 use stage1::spec::{Limits, Options, Policy};
 use stage1::volumes::Rules;
 use stage1::{Context, Error, Pod, Result, warn};
 use supervisor::PodSpec;
+use sys::namespace::{self, Kind};
 use systemd::listen::Listen;
 use systemd::pod_group::{self, Owner};
 use systemd::{PodGroup, journal};
 
 use crate::command::{Container, arguments, environment};
 use crate::host;
+use crate::networks::{self, Home};
 
 /// The name of the supervisor's socket in the pod directory.
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Becomes systemd-nspawn.
 pub(crate) fn run(run: &Run) -> Result<Infallible> {
-    // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host.
-    drop(attach::leave_host()?);
+    // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host. What is
+    // to be done for its network is done there.
+    let mut home = Home::open(attach::leave_host()?)?;
     refuse_what_is_not_built(run)?;
     let program = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
@@ -40,17 +46,43 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let uuid = run.uuid.to_string();
     let group =
         pod_group::join(&pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &[] })?;
-    let terminal = run.interactive && rustix::termios::isatty(io::stdin());
-
     let mut specs = specs(&pod, run, &group)?;
     let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     mount_volumes(&pod, &mut specs)?;
-    let root = pod.current.dir.open_directory("stage1/rootfs")?;
-    stage1::network_files::prepare(root.as_fd(), run.resolv_conf, run.hosts, &run.hostname())?;
     write_files(&pod, run, &specs)?;
+    // A plugin that outlives us keeps the pod from being collected while it works.
+    pod.current.write_subcgroup(group.group.path())?;
+    let joined = networks::join(&pod, run, &home, &sockets)?;
+    let container = Parts { program, group, specs, sockets, joined: joined.as_ref() };
+    become_nspawn(&mut pod, run, &mut home, &container).map_err(|error| match joined {
+        Some(_) => networks::leave_after(error, run, &home),
+        None => error,
+    })
+}
+
+/// What the pod is started from.
+struct Parts<'a> {
+    program: PathBuf,
+    group: PodGroup,
+    specs: Vec<AppSpec>,
+    sockets: Vec<(String, OwnedFd)>,
+    joined: Option<&'a Joined>,
+}
+
+/// All that comes after the network.
+fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -> Result<Infallible> {
+    let Parts { program, group, specs, sockets, joined } = parts;
+    let root = pod.current.dir.open_directory("stage1/rootfs")?;
+    let names = NameFiles {
+        resolv_conf: run.resolv_conf,
+        of_network: joined.and_then(|joined| joined.resolv_conf.as_deref()),
+        hosts: run.hosts,
+        hostname: &run.hostname(),
+    };
+    names.prepare(root.as_fd())?;
 
     let control = listen_for_control()?;
-    let streams = streams(&specs, &group);
+    let streams = streams(specs, group);
     let entries = if streams.is_empty() { journal::socket().ok() } else { None };
     let mut descriptors: Vec<(String, BorrowedFd<'_>)> = vec![("control".to_owned(), control.as_fd())];
     descriptors.extend(entries.iter().map(|socket| ("journal".to_owned(), socket.as_fd())));
@@ -60,9 +92,9 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let names: Vec<String> = descriptors.iter().map(|(name, _)| name.clone()).collect();
     let container = Container {
         uuid: run.uuid,
-        apps: &specs,
+        apps: specs,
         register: group.owner != Owner::Nobody && systemd::machined::available(),
-        terminal,
+        terminal: run.interactive && rustix::termios::isatty(io::stdin()),
         descriptors: &names,
     };
     let strings = |texts: Vec<String>| -> Result<Vec<CString>> {
@@ -75,18 +107,17 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
 
     let ourselves = rustix::process::getpid();
     pod.current.write_ppid(ourselves, Some(group.group.path()))?;
-    hand_down(&mut pod, &descriptors)?;
+    // /sys of the container shows the interfaces of whoever mounts it.
+    if let Some(joined) = joined {
+        namespace::join(joined.netns.as_fd(), Kind::Network)
+            .step(|| "enter the pod's network namespace".to_owned())?;
+    }
+    hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);
     Err(error).step(|| format!("execute {}", program.display()))
 }
 
 fn refuse_what_is_not_built(run: &Run) -> Result<()> {
-    if let Network::Named(names) = &run.network {
-        return Err(Error::Refused(format!(
-            "This stage1 cannot set up the network {:?} yet; use --net=host or --net=none",
-            names.join(",")
-        )));
-    }
     for (asked, what) in [
         (run.mutable, "mutable pods (rkt app sandbox)"),
         (run.private_users.is_some(), "user namespaces (--private-users)"),
@@ -257,12 +288,14 @@ fn name_inside(name: &str, apps: &[usize], owners: &mut Vec<(String, Vec<usize>)
     inside
 }
 
-/// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open.
-fn hand_down(pod: &mut Pod, descriptors: &[(String, BorrowedFd<'_>)]) -> Result<()> {
+/// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open in the next
+/// program; `home`, which is needed when there is none, moves out of their way.
+fn hand_down(pod: &mut Pod, home: &mut Home, descriptors: &[(String, BorrowedFd<'_>)]) -> Result<()> {
     let step = || "hand down descriptors".to_owned();
     let count = i32::try_from(descriptors.len()).map_err(|_| Errno::MFILE).step(step)?;
     sys::fd::close_on_exec_from(3).step(step)?;
     pod.current.keep_lock_from(3 + count)?;
+    home.move_above(3 + count).step(step)?;
     let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
     let mut all = vec![input.as_fd(), output.as_fd(), errors.as_fd()];
     all.extend(descriptors.iter().map(|(_, fd)| *fd));

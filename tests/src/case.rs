@@ -53,6 +53,8 @@ pub struct Case {
     name: String,
     stage1: Stage1,
     data: Option<String>,
+    net: String,
+    config: Option<String>,
     pods: RefCell<Vec<String>>,
     units: RefCell<Vec<String>>,
 }
@@ -73,15 +75,44 @@ impl Case {
         let name = format!("{}-{}", test.replace("--", "-"), COUNT.fetch_add(1, Ordering::Relaxed));
         let host = shared_host();
         host.exec("mkdir").args(["-p", &format!("/tmp/{name}")]).ok();
-        Case { host, name, stage1, data: None, pods: RefCell::default(), units: RefCell::default() }
+        Case {
+            host,
+            name,
+            stage1,
+            data: None,
+            net: "--net=host".to_owned(),
+            config: None,
+            pods: RefCell::default(),
+            units: RefCell::default(),
+        }
     }
 
     /// A test with a data directory of its own.
     #[must_use]
     pub fn alone(stage1: Stage1) -> Case {
-        let mut case = Case::new(stage1);
-        case.data = Some(case.tmp("data"));
-        case
+        Case::new(stage1).with_data()
+    }
+
+    /// Gives it a data directory of its own.
+    #[must_use]
+    pub fn with_data(mut self) -> Case {
+        self.data = Some(self.tmp("data"));
+        self
+    }
+
+    /// Its pods get the network of this flag, such as `--net=default`, instead of the host's.
+    #[must_use]
+    pub fn with_net(mut self, flag: &str) -> Case {
+        flag.clone_into(&mut self.net);
+        self
+    }
+
+    /// Adds a network: a file in the directory `net.d` of a local configuration of this test's own.
+    #[must_use]
+    pub fn with_network(mut self, file: &str, network: &serde_json::Value) -> Case {
+        let config = self.config.get_or_insert_with(|| format!("/tmp/{}/config", self.name)).clone();
+        self.host.write(&format!("{config}/net.d/{file}"), network.to_string());
+        self
     }
 
     /// The host.
@@ -133,6 +164,7 @@ impl Case {
     pub fn rkt_words(&self) -> Vec<String> {
         let mut words = vec!["/usr/bin/rkt".to_owned(), "--insecure-options=image".to_owned()];
         words.extend(self.data.iter().map(|dir| format!("--dir={dir}")));
+        words.extend(self.config.iter().map(|dir| format!("--local-config={dir}")));
         words
     }
 
@@ -142,12 +174,12 @@ impl Case {
         self.host.exec(&words.next().unwrap_or_default()).args(words).args(args)
     }
 
-    /// The words of `rkt run` under this test's wall, with host network and the pod's UUID saved as `id`.
+    /// The words of `rkt run` under this test's wall, with this test's network and the pod's UUID saved as `id`.
     #[must_use]
     pub fn run_words(&self, id: &str) -> Vec<String> {
         let mut words = self.rkt_words();
         let save = format!("--uuid-file-save={}", self.uuid_file(id));
-        words.extend(["run".to_owned(), self.stage1.flag(), "--net=host".to_owned(), save]);
+        words.extend(["run".to_owned(), self.stage1.flag(), self.net.clone(), save]);
         self.pods.borrow_mut().push(id.to_owned());
         words
     }

@@ -18,9 +18,9 @@ pub const PERL_NAME: &str = "example.com/perl";
 /// Applets that the images have a name for.
 const APPLETS: &[&str] = &[
     "awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dmesg", "echo", "env", "false", "find",
-    "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc",
-    "printenv", "ps", "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "sync", "tail", "test",
-    "touch", "tr", "true", "umount", "uname", "unshare", "wc", "wget",
+    "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv",
+    "nc", "printenv", "ps", "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "sync", "tail",
+    "test", "touch", "tr", "true", "umount", "uname", "unshare", "wc", "wget",
 ];
 
 /// An image `name` with a static busybox, a few users, and no app.

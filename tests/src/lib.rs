@@ -12,4 +12,5 @@ pub mod aci;
 pub mod case;
 pub mod host;
 pub mod images;
+pub mod network;
 pub mod product;

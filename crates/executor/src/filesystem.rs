@@ -57,15 +57,24 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// Files that the stage1 may have prepared in its own root, and where they go.
-const PREPARED: [(&str, &str); 3] = [
-    ("/etc/rkt-resolv.conf", "/etc/resolv.conf"),
-    ("/etc/rkt-hosts", "/etc/hosts"),
-    ("/etc/hostname", "/etc/hostname"),
+/// A file that the stage1 may have prepared in its own root.
+struct Prepared {
+    source: &'static str,
+    target: &'static str,
+    /// It counts more than what the user has attached at its place.
+    over_volumes: bool,
+}
+
+/// What the pod's flags or networks say of names goes over a volume; what is there in any case does not.
+const PREPARED: [Prepared; 3] = [
+    Prepared { source: "/etc/rkt-resolv.conf", target: "/etc/resolv.conf", over_volumes: true },
+    Prepared { source: "/etc/rkt-hosts", target: "/etc/hosts", over_volumes: true },
+    Prepared { source: "/etc/hostname", target: "/etc/hostname", over_volumes: false },
 ];
 
 /// Only where the app has none.
-const HOSTS_FALLBACK: (&str, &str) = ("/etc/hosts-fallback", "/etc/hosts");
+const HOSTS_FALLBACK: Prepared =
+    Prepared { source: "/etc/hosts-fallback", target: "/etc/hosts", over_volumes: false };
 
 pub(crate) const READ_ONLY: Attributes =
     Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
@@ -234,12 +243,11 @@ impl View<'_> {
     }
 
     fn files(&self) -> Result<(), Failed> {
-        for (source, target) in PREPARED {
-            self.prepared(source, target)?;
+        for file in &PREPARED {
+            self.prepared(file)?;
         }
-        let (source, target) = HOSTS_FALLBACK;
-        if self.open(target).is_err() {
-            self.prepared(source, target)?;
+        if self.open(HOSTS_FALLBACK.target).is_err() {
+            self.prepared(&HOSTS_FALLBACK)?;
         }
         if !self.is_covered("/etc") {
             let etc = self.directory("/etc", 0o755)?;
@@ -254,8 +262,9 @@ impl View<'_> {
     }
 
     /// Binds a file that the stage1 has prepared, if it has. Nothing is created in what the user has attached.
-    fn prepared(&self, source: &str, target: &str) -> Result<(), Failed> {
-        if self.spec.mounts.iter().any(|mount| mount.path == target) {
+    fn prepared(&self, file: &Prepared) -> Result<(), Failed> {
+        let Prepared { source, target, over_volumes } = *file;
+        if !over_volumes && self.spec.mounts.iter().any(|mount| mount.path == target) {
             return Ok(());
         }
         let Ok(file) = own(Path::new(source)) else { return Ok(()) };

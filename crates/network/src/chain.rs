@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Network;
 use crate::error::PluginFailure;
+use crate::netns;
 use crate::plugin::{self, Call};
 use crate::record::Attachment;
 use crate::version::Version;
@@ -96,7 +97,7 @@ impl Caller {
         if self.debug {
             eprintln!("executing net-plugin {kind}");
         }
-        let netns = if self.netns.exists() { self.netns.as_path() } else { Path::new("") };
+        let netns = if netns::is_bound(&self.netns) { self.netns.as_path() } else { Path::new("") };
         let call = Call {
             kind,
             path: &self.path,

@@ -69,7 +69,7 @@ pub enum Error {
     #[error("{0}")]
     Told(String),
     /// Several steps of a teardown failed.
-    #[error("{}", .0.iter().map(chain).collect::<Vec<_>>().join("; "))]
+    #[error("{}", .0.iter().map(Error::chain).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),
 }
 
@@ -108,15 +108,17 @@ pub enum PluginFailure {
     Nonsense(String),
 }
 
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
+impl Error {
+    /// The error with its causes, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            text.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        text
     }
-    text
 }
 
 /// Names the step that failed.

@@ -35,6 +35,7 @@ pub(crate) fn start(request: &Request<'_>, record: &Record, outcomes: &[Outcome]
         }
     }
     let claims = Claims::lock()?;
+    outcome.host_interfaces.iter().try_for_each(|interface| return_to_sender(interface))?;
     let mut localnet = Vec::new();
     if let Some(interface) = interface_behind(&addresses, outcome, record, index) {
         let shared = claims.all()?.iter().any(|(_, claim)| claim.localnet.contains(&interface));
@@ -59,7 +60,11 @@ pub(crate) fn start(request: &Request<'_>, record: &Record, outcomes: &[Outcome]
 
 /// Ends the forwarding and gives the ports back.
 pub(crate) fn stop(pod: &str) -> Result<()> {
-    let claims = Claims::lock()?;
+    end(&Claims::lock()?, pod)
+}
+
+/// The same for who holds the lock already: also the interfaces that were open for the pod are closed.
+pub(crate) fn end(claims: &Claims, pod: &str) -> Result<()> {
     let claim = claims.all()?.into_iter().find(|(holder, _)| holder == pod).map(|(_, claim)| claim);
     let others = claims.all()?;
     let of_others = |interface: &String| {
@@ -78,6 +83,17 @@ pub(crate) fn stop(pod: &str) -> Result<()> {
     }
     nft::remove(pod)?;
     claims.drop_of(pod).map(|_| ())
+}
+
+/// Lets a bridge send packets back through the port that they came in by: what a pod sends to itself by an address of
+/// the host takes that way where bridges hand packets to netfilter. It ends with the port, which is the pod's.
+fn return_to_sender(interface: &str) -> Result<()> {
+    let setting = PathBuf::from(format!("/sys/class/net/{interface}/brport/hairpin_mode"));
+    if setting.exists() {
+        fs::write(&setting, "1").step(|| format!("write {}", setting.display()))
+    } else {
+        Ok(())
+    }
 }
 
 fn route_localnet(interface: &str) -> PathBuf {

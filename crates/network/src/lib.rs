@@ -1,6 +1,6 @@
 //! Networks of a pod: the runtime that calls CNI plugins, network namespaces, port forwarding.
 //!
-//! The plugins are those of the host (or of the stage1); this crate decides which to call, tells them what they need, keeps what
+//! The plugins are those of the host; this crate decides which to call, tells them what they need, keeps what
 //! they said, and undoes it.
 //!
 //! ```text

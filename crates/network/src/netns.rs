@@ -57,7 +57,7 @@ pub fn create() -> Result<OwnedFd> {
     }
 }
 
-/// Gives `namespace` its name, in the mount namespace of the caller. Returns whether it is new.
+/// Gives `namespace` its name, in the mount namespace of the caller.
 pub(crate) fn bind(namespace: BorrowedFd<'_>, at: &Path) -> Result<()> {
     let step = || format!("bind the network namespace at {}", at.display());
     let _lock = share_directory()?;
@@ -68,16 +68,10 @@ pub(crate) fn bind(namespace: BorrowedFd<'_>, at: &Path) -> Result<()> {
     sys::mount::bind(namespace, file.as_fd(), false).step(step)
 }
 
-/// Lets this mount namespace see `namespace` at `at` too, if it does not yet. The host sees nothing of it.
-pub fn bind_privately(namespace: BorrowedFd<'_>, at: &Path) -> Result<()> {
-    let step = || format!("bind the network namespace at {}", at.display());
-    let file = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-    let identity =
-        |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).step(step);
-    if identity(file.as_fd())? == identity(namespace)? {
-        return Ok(());
-    }
-    sys::mount::bind(namespace, file.as_fd(), false).step(step)
+/// Whether a network namespace is bound at `at`: not a file that was left when it went.
+pub(crate) fn is_bound(at: &Path) -> bool {
+    const NSFS: i64 = 0x6e73_6673;
+    rustix::fs::statfs(at).is_ok_and(|stat| stat.f_type == NSFS)
 }
 
 /// Takes the name at `at` away. It is fine when there is none.
@@ -143,8 +137,7 @@ where
             let joined = mounts.map_or(Ok(()), |mounts| {
                 namespace::join(mounts, Kind::Mount).step(|| "join the host's mount namespace".to_owned())
             });
-            let answer: Result<T, String> =
-                joined.and_then(|()| work()).map_err(|error| crate::error::chain(&error));
+            let answer: Result<T, String> = joined.and_then(|()| work()).map_err(|error| error.chain());
             // Types of this crate always serialise; whoever waits takes silence for a failure.
             let json = serde_json::to_vec(&answer).unwrap_or_default();
             let written = std::io::Write::write_all(&mut File::from(write), &json);

@@ -26,11 +26,13 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// No result is longer.
 const OUTPUT_MAX: u64 = 1 << 20;
 
-/// Where plugins are looked for.
-pub fn directories(local_config: &Path, stage1_root: Option<&Path>) -> Vec<PathBuf> {
-    let mut directories = vec![local_config.join("net.d"), PathBuf::from("/usr/lib/rkt/plugins/net")];
-    directories.extend(stage1_root.map(|root| root.join("usr/lib/rkt/plugins/net")));
-    directories.extend(["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from));
+/// Where the host's plugins are looked for. Never in the root of a stage1: plugins run on the host as root, also
+/// when `gc` calls them, and by then the pod may have written there.
+pub fn directories(local_config: &Path) -> Vec<PathBuf> {
+    let mut directories = vec![local_config.join("net.d")];
+    directories.extend(
+        ["/usr/lib/rkt/plugins/net", "/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from),
+    );
     directories
 }
 
@@ -92,6 +94,7 @@ pub fn call(call: Call<'_>, config: &Value) -> Result<Value, PluginFailure> {
         .env("CNI_ARGS", call.args)
         .env("CNI_PATH", path.join(":"))
         .env("CNI_VERSION", "0.1.0")
+        .env("PATH", search_path(std::env::var("PATH").ok().as_deref()))
         .stdin(input)
         .stdout(share(&output).map_err(|error| start(&error))?)
         .stderr(share(&complaints).map_err(|error| start(&error))?)
@@ -123,6 +126,12 @@ pub fn call(call: Call<'_>, config: &Value) -> Result<Value, PluginFailure> {
     };
     let said = format!("{}{}", text, read(&mut complaints));
     Err(PluginFailure::Died { how, output: said.split_whitespace().collect::<Vec<_>>().join(" ") })
+}
+
+/// Plugins call programs of the administrator, such as iptables, which not every unit and login has in its path.
+fn search_path(path: Option<&str>) -> String {
+    let usual = "/usr/sbin:/usr/bin:/sbin:/bin";
+    path.filter(|path| !path.is_empty()).map_or_else(|| usual.to_owned(), |path| format!("{path}:{usual}"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,7 +15,7 @@ use pod::{Pods, State};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Context;
-use crate::{Error, Result, nft};
+use crate::{Error, Result, forwarding};
 
 /// A protocol whose ports can be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,7 @@ pub struct Forward {
     /// Of both ends.
     pub protocol: Protocol,
     /// The address of the host; all when there is none.
+    #[serde(default, rename = "hostIP", skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<IpAddr>,
     /// The first port of the host.
     pub host_port: u16,
@@ -208,8 +209,7 @@ impl Claims {
             if lives(&holder, &other) {
                 return Err(Error::PortTaken { port, holder });
             }
-            nft::remove(&holder)?;
-            self.drop_of(&holder)?;
+            forwarding::end(self, &holder)?;
         }
         self.write(pod, claim)
     }

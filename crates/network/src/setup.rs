@@ -38,8 +38,6 @@ pub struct Request<'a> {
     pub forwards: Vec<Forward>,
     /// The administrator's configuration.
     pub local_config: PathBuf,
-    /// The root of the stage1, which may bring plugins, by a path that the host's mount namespace knows.
-    pub stage1_root: Option<PathBuf>,
     /// The host's mount namespace, if this process is in another.
     pub host_mounts: Option<BorrowedFd<'a>>,
     /// Say what is done.
@@ -51,8 +49,6 @@ pub struct Request<'a> {
 pub struct Joined {
     /// Its network namespace.
     pub netns: OwnedFd,
-    /// Its name, which this mount namespace sees.
-    pub path: PathBuf,
     /// The text of `resolv.conf`, if a network has an opinion.
     pub resolv_conf: Option<String>,
     /// For people to read.
@@ -78,9 +74,8 @@ pub fn set_up(request: &Request<'_>) -> Result<Joined> {
     let namespace = netns::create()?;
     let path = netns::path(request.uuid.as_str());
     let answer = netns::apart(request.host_mounts, || in_host(request, &wanted, namespace.as_fd(), &path))?;
-    netns::bind_privately(namespace.as_fd(), &path)?;
     messages.extend(answer.messages);
-    Ok(Joined { netns: namespace, path, resolv_conf: answer.resolv_conf, messages })
+    Ok(Joined { netns: namespace, resolv_conf: answer.resolv_conf, messages })
 }
 
 fn in_host(
@@ -89,13 +84,25 @@ fn in_host(
     namespace: BorrowedFd<'_>,
     path: &Path,
 ) -> Result<Answer> {
-    let plugin_path = plugin::directories(&request.local_config, request.stage1_root.as_deref());
+    let plugin_path = plugin::directories(&request.local_config);
     let attachments = wanted.iter().enumerate().map(|(index, wanted)| Attachment {
         interface: format!("eth{index}"),
         args: wanted.args.clone(),
         network: wanted.network.clone(),
         result: Value::Null,
     });
+    // A plugin that is not there can neither join nor leave: better to know before another one has joined.
+    for Wanted { network, .. } in wanted {
+        for plugin in &network.plugins {
+            let kind = plugin.get("type").and_then(Value::as_str).unwrap_or_default();
+            plugin::find(kind, &plugin_path).map_err(|why| Error::Plugin {
+                name: network.name.clone(),
+                plugin: kind.to_owned(),
+                command: "ADD",
+                why,
+            })?;
+        }
+    }
     // Everything that may have to be undone, before any of it is done.
     let mut record = Record {
         pod: request.uuid.to_string(),
@@ -194,9 +201,13 @@ pub fn tear_down(
     host_mounts: Option<BorrowedFd<'_>>,
     debug: bool,
 ) -> Result<()> {
-    netns::apart(host_mounts, || match Record::read(pod)? {
-        Some(record) => undo(pod, &record, debug),
-        None => netns::unbind(&netns::path(uuid.as_str())),
+    netns::apart(host_mounts, || {
+        // The lock of the pod falls with our parent: nobody may work on it any more then. It may be gone already.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        match Record::read(pod)? {
+            Some(record) => undo(pod, &record, debug),
+            None => netns::unbind(&netns::path(uuid.as_str())),
+        }
     })
 }
 

@@ -76,6 +76,12 @@ impl Current {
         Ok(file)
     }
 
+    /// Records the pod's cgroup (relative to the root) before its start: while a process is in it, such as a helper
+    /// of a stage1 that was killed, the pod counts as running.
+    pub fn write_subcgroup(&self, group: &str) -> Result<()> {
+        self.dir.write("subcgroup", group.trim_start_matches('/').as_bytes())
+    }
+
     /// Records the start of the pod: its cgroup (relative to the root, no slash in front), and then `pid` as
     /// its process 1. Whoever waits for the pod waits for the latter.
     pub fn write_pid(&self, pid: Pid, subcgroup: Option<&str>) -> Result<()> {
@@ -89,7 +95,7 @@ impl Current {
 
     fn write_start(&self, file: &str, pid: Pid, subcgroup: Option<&str>) -> Result<()> {
         if let Some(group) = subcgroup {
-            self.dir.write("subcgroup", group.trim_start_matches('/').as_bytes())?;
+            self.write_subcgroup(group)?;
         }
         self.dir.write(file, pid.as_raw_nonzero().to_string().as_bytes())
     }

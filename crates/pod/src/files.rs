@@ -56,6 +56,13 @@ pub struct NetInfo {
     pub args: String,
     #[serde(default)]
     pub mask: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ip6: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mask6: String,
+    /// Ports of the host that lead to the pod through this network, as the stage1 wrote them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<serde_json::Value>,
 }
 
 /// The writable directories of one overlay.

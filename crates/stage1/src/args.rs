@@ -5,6 +5,8 @@
 
 use std::ffi::OsString;
 
+use appc::value::{NetList, NetMode};
+
 /// Why arguments make no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
@@ -125,27 +127,31 @@ pub enum Network {
     /// One of its own, with nothing but the loopback interface.
     None,
     /// One of its own, with these networks.
-    Named(Vec<String>),
+    Named(NetList),
 }
 
 impl Network {
-    fn parse(list: &str) -> Self {
-        let names: Vec<&str> = list.split(',').collect();
-        if names.contains(&"none") {
-            Network::None
-        } else if names.contains(&"host") {
-            Network::Host
-        } else {
-            Network::Named(names.into_iter().map(str::to_owned).collect())
-        }
+    fn parse(list: &str) -> Result<Self> {
+        let parsed: NetList = list.parse().map_err(|_| ArgumentError::BadValue {
+            flag: "net",
+            value: list.to_owned(),
+            expected: "it is none, host, all or NETWORK[:ARGUMENT=VALUE[;…]], with commas between networks",
+        })?;
+        Ok(match parsed.mode() {
+            NetMode::None => Network::None,
+            NetMode::Host => Network::Host,
+            NetMode::Networks => Network::Named(parsed),
+        })
     }
+}
 
+impl std::fmt::Display for Network {
     /// As `--net` writes it.
-    pub fn names(&self) -> Vec<String> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Network::Host => vec!["host".to_owned()],
-            Network::None => vec!["none".to_owned()],
-            Network::Named(names) => names.clone(),
+            Network::Host => f.write_str("host"),
+            Network::None => f.write_str("none"),
+            Network::Named(list) => list.fmt(f),
         }
     }
 }
@@ -260,7 +266,7 @@ impl Run {
         let (resolv_conf, hosts) = dns_conf_mode(parsed.value("dns-conf-mode").unwrap_or(""))?;
         Ok(Run {
             debug: parsed.switch("debug")?,
-            network: Network::parse(parsed.value("net").unwrap_or("default")),
+            network: Network::parse(parsed.value("net").unwrap_or("default"))?,
             interactive: parsed.switch("interactive")?,
             private_users: text("private-users").as_deref().map(private_users).transpose()?,
             mds_token: text("mds-token"),
@@ -436,7 +442,7 @@ mod tests {
     #[test]
     fn run_with_nothing() {
         let run = Run::parse(words("UUID")).unwrap();
-        assert_eq!(run.network, Network::Named(vec!["default".to_owned()]));
+        assert_eq!(run.network, Network::Named(NetList::default()));
         assert_eq!(run.hostname(), format!("rkt-{UUID}"));
         assert!(!run.debug && run.insecure == Insecure::default());
         // As the Go rkt's own stage0 might write it.
@@ -450,9 +456,14 @@ mod tests {
             ("none", Network::None),
             ("a,none,host", Network::None),
             ("a,host", Network::Host),
-            ("a:ARG=1,b", Network::Named(vec!["a:ARG=1".to_owned(), "b".to_owned()])),
+            ("a:ARG=1,b", Network::Named("a:ARG=1,b".parse().unwrap())),
         ] {
-            assert_eq!(Network::parse(list), network, "{list}");
+            let parsed = Network::parse(list).unwrap();
+            assert_eq!(parsed, network, "{list}");
+            assert_eq!(Network::parse(&parsed.to_string()).unwrap(), network, "{list}");
+        }
+        for bad in ["", "a,,b", "a:ARG", "a,a"] {
+            assert!(Network::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -29,13 +29,21 @@ const HOST_NAMESPACE: &str = "RKT_MOUNT_NAMESPACE_FD";
 ///
 /// Call it once, at the start of `run`.
 pub fn leave_host() -> Result<OwnedFd> {
-    if let Ok(number) = std::env::var(HOST_NAMESPACE) {
-        let fd = number.parse().map_err(|_| Errno::BADF).and_then(sys::fd::take_inherited);
-        return fd.step(|| format!("use {HOST_NAMESPACE}={number}"));
+    if let Some(host) = host_mounts()? {
+        return Ok(host);
     }
     let host = namespace::open(None, Kind::Mount).step(|| "open our mount namespace".to_owned())?;
     namespace::private_mounts().step(|| "leave the host's mount namespace".to_owned())?;
     Ok(host)
+}
+
+/// The mount namespace that rkt was started in, if stage0 has left it and handed it over.
+///
+/// Call it once, at the start of `gc`; [`leave_host`] is for `run`.
+pub fn host_mounts() -> Result<Option<OwnedFd>> {
+    let Ok(number) = std::env::var(HOST_NAMESPACE) else { return Ok(None) };
+    let fd = number.parse().map_err(|_| Errno::BADF).and_then(sys::fd::take_inherited);
+    fd.map(Some).step(|| format!("use {HOST_NAMESPACE}={number}"))
 }
 
 /// A volume, opened and not attached yet.

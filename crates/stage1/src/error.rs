@@ -42,6 +42,9 @@ pub enum Error {
         /// Why.
         source: executor::users::UserError,
     },
+    /// The pod's networks cannot be joined. Scripts look for the first words.
+    #[error("stage1: failed to setup network: {0}")]
+    Network(String),
     /// Something that this stage1 cannot do. The text says what, and the way out.
     #[error("{0}")]
     Refused(String),

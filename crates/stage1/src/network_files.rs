@@ -31,28 +31,45 @@ pub const RESOLV_CONF: &str = "/etc/rkt-resolv.conf";
 pub const HOSTS: &str = "/etc/rkt-hosts";
 const HOSTS_FALLBACK: &str = "/etc/hosts-fallback";
 
-/// Prepares the files in `root`, the root of the stage1.
-pub fn prepare(root: BorrowedFd<'_>, resolv_conf: FileMode, hosts: FileMode, hostname: &str) -> Result<()> {
-    write(root, "/etc/hostname", &format!("{hostname}\n"), How::Replace)?;
-    match resolv_conf {
-        FileMode::Host => bind_host(root, "/etc/resolv.conf", RESOLV_CONF)?,
-        FileMode::Stage0 => _ = stage0_file(root, RESOLV_CONF)?,
-        FileMode::Default | FileMode::None => {}
-    }
-    match hosts {
-        FileMode::Host => bind_host(root, "/etc/hosts", HOSTS),
-        FileMode::Stage0 => {
-            stage0_file(root, HOSTS)?;
-            write(root, HOSTS, &format!("127.0.0.1 {hostname}\n"), How::Append)
+/// What the files of a pod's apps say.
+#[derive(Debug, Clone, Copy)]
+pub struct NameFiles<'a> {
+    /// Where `resolv.conf` comes from.
+    pub resolv_conf: FileMode,
+    /// The `resolv.conf` that a network of the pod has given, for those who ask for nothing else.
+    pub of_network: Option<&'a str>,
+    /// Where `hosts` comes from.
+    pub hosts: FileMode,
+    /// The pod's name.
+    pub hostname: &'a str,
+}
+
+impl NameFiles<'_> {
+    /// Prepares the files in `root`, the root of the stage1.
+    pub fn prepare(&self, root: BorrowedFd<'_>) -> Result<()> {
+        let hostname = self.hostname;
+        write(root, "/etc/hostname", &format!("{hostname}\n"), How::Replace)?;
+        match (self.resolv_conf, self.of_network) {
+            (FileMode::Host, _) => bind_host(root, "/etc/resolv.conf", RESOLV_CONF)?,
+            (FileMode::Stage0, _) => _ = stage0_file(root, RESOLV_CONF)?,
+            (FileMode::Default, Some(text)) => write(root, RESOLV_CONF, text, How::Replace)?,
+            (FileMode::Default, None) | (FileMode::None, _) => {}
         }
-        FileMode::Default | FileMode::None => {
-            write(root, HOSTS_FALLBACK, &fallback_hosts(Some(hostname)), How::Replace)
+        match self.hosts {
+            FileMode::Host => bind_host(root, "/etc/hosts", HOSTS),
+            FileMode::Stage0 => {
+                stage0_file(root, HOSTS)?;
+                write(root, HOSTS, &format!("127.0.0.1 {hostname}\n"), How::Append)
+            }
+            FileMode::Default | FileMode::None => {
+                write(root, HOSTS_FALLBACK, &fallback_hosts(Some(hostname)), How::Replace)
+            }
         }
     }
 }
 
 /// Puts the files into `app`, the root of the only app, for a stage1 whose app sees no other; `stage1` is that of the
-/// stage1. What stands in `mounted` is the user's own.
+/// stage1. The `hosts` that an app gets when it has none goes nowhere where the user has `mounted` something.
 pub fn install(
     stage1: BorrowedFd<'_>,
     app: BorrowedFd<'_>,
@@ -69,7 +86,8 @@ pub fn install(
     for (mode, path, prepared) in
         [(resolv_conf, "/etc/resolv.conf", RESOLV_CONF), (hosts, "/etc/hosts", HOSTS)]
     {
-        if let Some(file) = source(mode, path, prepared)?.filter(|_| is_free(path)) {
+        // What was asked for goes over a volume too.
+        if let Some(file) = source(mode, path, prepared)? {
             bind_file(file.as_fd(), app, Path::new(path), mode == FileMode::Host)?;
         }
     }
@@ -147,15 +165,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = sys::path::open_directory(dir.path()).unwrap();
         let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
-        prepare(root.as_fd(), FileMode::Default, FileMode::Default, "box").unwrap();
+        let names =
+            |resolv_conf, of_network, hosts| NameFiles { resolv_conf, of_network, hosts, hostname: "box" };
+        names(FileMode::Default, None, FileMode::Default).prepare(root.as_fd()).unwrap();
         assert_eq!(read("etc/hostname"), "box\n");
         let hosts = read("etc/hosts-fallback");
         assert!(hosts.starts_with("127.0.0.1 localhost") && hosts.ends_with("\n127.0.0.1 box\n"));
-        assert!(!dir.path().join("etc/rkt-hosts").exists());
+        let has = |path: &str| dir.path().join(path).exists();
+        assert!(!has("etc/rkt-hosts") && !has("etc/rkt-resolv.conf"));
+        names(FileMode::None, Some("of a network\n"), FileMode::Default).prepare(root.as_fd()).unwrap();
+        assert!(!has("etc/rkt-resolv.conf"));
+        names(FileMode::Default, Some("of a network\n"), FileMode::Default).prepare(root.as_fd()).unwrap();
+        assert_eq!(read("etc/rkt-resolv.conf"), "of a network\n");
 
         fs::write(dir.path().join("etc/rkt-hosts"), "1.2.3.4 x\n").unwrap();
         fs::write(dir.path().join("etc/rkt-resolv.conf"), "nameserver 1.2.3.4\n").unwrap();
-        prepare(root.as_fd(), FileMode::Stage0, FileMode::Stage0, "box").unwrap();
+        names(FileMode::Stage0, Some("of a network\n"), FileMode::Stage0).prepare(root.as_fd()).unwrap();
+        assert_eq!(read("etc/rkt-resolv.conf"), "nameserver 1.2.3.4\n");
         assert_eq!(read("etc/rkt-hosts"), "1.2.3.4 x\n127.0.0.1 box\n");
     }
 
@@ -166,7 +192,8 @@ mod tests {
         for (resolv, hosts, name) in
             [(FileMode::Stage0, FileMode::Default, RESOLV_CONF), (FileMode::Default, FileMode::Stage0, HOSTS)]
         {
-            let error = prepare(root.as_fd(), resolv, hosts, "box").unwrap_err().to_string();
+            let names = NameFiles { resolv_conf: resolv, of_network: None, hosts, hostname: "box" };
+            let error = names.prepare(root.as_fd()).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }
     }

@@ -50,7 +50,7 @@ fn to_json(run: &Run) -> Vec<u8> {
         mutable: run.mutable,
         resolv_conf_mode: run.resolv_conf.as_str(),
         etc_hosts_mode: run.hosts.as_str(),
-        net_list: run.network.names().join(","),
+        net_list: run.network.to_string(),
         interactive: run.interactive,
         insecure_options: InsecureOptions {
             disable_paths: run.insecure.paths,

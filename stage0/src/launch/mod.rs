@@ -30,7 +30,7 @@ use crate::report;
 use roots::Roots;
 
 /// The variable that has the number of the descriptor of the mount namespace that rkt was called in.
-const MOUNT_NAMESPACE_FD: &str = "RKT_MOUNT_NAMESPACE_FD";
+pub(crate) const MOUNT_NAMESPACE_FD: &str = "RKT_MOUNT_NAMESPACE_FD";
 
 /// How a pod is run.
 #[derive(Debug)]

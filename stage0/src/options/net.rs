@@ -1,6 +1,6 @@
 //! `--net`: which networks a pod joins.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use appc::value::{NetList, NetMode};
 
 /// `--net` with its default.
@@ -23,14 +23,6 @@ impl NetArgs {
     pub(crate) fn parse(&self) -> Result<NetList> {
         self.lists.join(",").parse().context("--net")
     }
-}
-
-/// Refuses what this build cannot set up.
-pub(crate) fn check_available(net: &NetList) -> Result<()> {
-    if net.mode() == NetMode::Networks {
-        bail!("network {:?} is not available in this build: use --net=host or --net=none", net.to_string());
-    }
-    Ok(())
 }
 
 /// The value as a stage1 takes it.
@@ -63,14 +55,5 @@ mod tests {
             assert_eq!(argument(&parse(lists).unwrap()), text, "{lists:?}");
         }
         assert!(parse(&["a", "a"]).is_err());
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_what_works() {
-        let error = check_available(&parse(&["default"]).unwrap()).unwrap_err().to_string();
-        assert!(
-            error.contains("\"default\"") && error.contains("--net=host") && error.contains("--net=none")
-        );
-        assert!(check_available(&parse(&["none"]).unwrap()).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use appc::value::NetMode;
 
 use super::dns::DnsArgs;
-use super::net::{self, NetArgs};
+use super::net::NetArgs;
 use crate::launch::RunRequest;
 
 /// Flags about how a pod is run.
@@ -70,7 +70,6 @@ impl RuntimeArgs {
             "--mds-register flag does not work with --net=none. Please use 'host', 'default' or an equivalent network"
         );
         ensure!(!self.mds_register, "--mds-register: the metadata service is not available in this build");
-        net::check_available(&net)?;
         if let Some(hostname) = &self.hostname {
             check_hostname(hostname)?;
         }

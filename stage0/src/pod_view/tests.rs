@@ -146,6 +146,9 @@ fn networks_as_text() {
         ip: ip.to_owned(),
         args: String::new(),
         mask: String::new(),
+        ip6: String::new(),
+        mask6: String::new(),
+        ports: Vec::new(),
     };
     assert_eq!(networks_text(&[]), "");
     assert_eq!(networks_text(&[net("default", "172.16.28.2")]), "default:ip4=172.16.28.2");
@@ -153,4 +156,7 @@ fn networks_as_text() {
         networks_text(&[net("a", "10.0.0.1"), net("b", "10.1.0.1")]),
         "a:ip4=10.0.0.1, b:ip4=10.1.0.1"
     );
+    let with_six = |ip: &str| NetInfo { ip6: "fd00::2".to_owned(), ..net("a", ip) };
+    assert_eq!(networks_text(&[with_six("10.0.0.1")]), "a:ip4=10.0.0.1, a:ip6=fd00::2");
+    assert_eq!(networks_text(&[with_six("")]), "a:ip6=fd00::2");
 }

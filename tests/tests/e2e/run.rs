@@ -235,13 +235,3 @@ fn has_only_loopback_without_a_network() {
         app_lines(&output.stdout).into_iter().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(interfaces, ["lo"], "{output}");
 }
-
-#[test]
-fn names_the_networks_that_exist_yet() {
-    let case = Case::new(Stage1::Nspawn);
-    for net in [&[][..], &["--net"], &["--net=default"], &["--net=some-net"]] {
-        let words =
-            ["run", "--stage1-from-dir=stage1-nspawn.aci"].iter().chain(net).chain(&[images::BUSYBOX_NAME]);
-        case.rkt(words.copied()).fails(254).says("--net=host").says("--net=none");
-    }
-}
