@@ -13,4 +13,5 @@ pub mod case;
 pub mod gpg;
 pub mod host;
 pub mod images;
+pub mod oci;
 pub mod product;

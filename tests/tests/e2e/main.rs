@@ -30,6 +30,7 @@ mod hostile_images;
 mod images;
 mod kill;
 mod lifecycle;
+mod oci_images;
 mod run;
 mod several_apps;
 mod signatures;
