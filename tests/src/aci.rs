@@ -141,6 +141,18 @@ impl Aci {
         &self.entries
     }
 
+    /// No image, but the entries of a layer of an OCI image, whose paths begin at its root: see [`Aci::layer`].
+    #[must_use]
+    pub fn changes() -> Aci {
+        Aci { manifest: Value::Null, entries: Vec::new(), manifest_last: false }
+    }
+
+    /// The entries alone as an archive.
+    #[must_use]
+    pub fn layer(&self) -> Vec<u8> {
+        [self.entries.as_slice(), &[0; 1024]].concat()
+    }
+
     fn add_tree(&mut self, from: &Path, to: &str) -> Result<()> {
         let mut names: Vec<_> = fs::read_dir(from)
             .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())

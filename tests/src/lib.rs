@@ -10,7 +10,9 @@
 
 pub mod aci;
 pub mod case;
+pub mod gpg;
 pub mod host;
 pub mod images;
 pub mod network;
+pub mod oci;
 pub mod product;

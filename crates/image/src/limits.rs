@@ -67,6 +67,20 @@ pub enum Limit {
     DecoderMemory,
     /// Hard links that stand before the file they link to.
     EarlyLinks,
+    /// Directories of a layer that hide those below, or that it does not have itself.
+    Marks,
+}
+
+impl Limit {
+    /// The field of rkt's configuration (kind `imageLimits`, in `images.d`) that sets the limit, if one does.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Limit::Entries => Some("entries"),
+            Limit::Unpacked => Some("unpackedBytes"),
+            Limit::Ratio => Some("compressionRatio"),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Limit {
@@ -83,6 +97,7 @@ impl std::fmt::Display for Limit {
             Limit::Ratio => "compression ratio",
             Limit::DecoderMemory => "memory for decompression",
             Limit::EarlyLinks => "hard links before their targets",
+            Limit::Marks => "opaque and missing directories of a layer",
         })
     }
 }

@@ -5,6 +5,7 @@
 //! /etc/rkt      (local)    ├─ auth.d/*.json    kinds auth, dockerAuth
 //! --user-config (user)    ─┘  paths.d/*.json   kind  paths
 //!                             stage1.d/*.json  kind  stage1
+//!                             images.d/*.json  kind  imageLimits
 //! ```
 //!
 //! A later root overrides an earlier one per key: a domain, a registry, a path, the stage1's name with its version,
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 pub(crate) use document::Document;
-use document::{Auth, Basic, Content, Kind};
+use document::{Auth, Basic, Content, ImageLimits, Kind};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -45,11 +46,17 @@ pub(crate) struct Config {
     pub(crate) stage1_name: Option<(String, String)>,
     /// A path or a URL.
     pub(crate) stage1_location: Option<String>,
+    /// What an image may cost.
+    pub(crate) image_limits: ImageLimits,
 }
 
 /// The directories of a root and the kinds that may stand in each.
-const DIRECTORIES: [(&str, &[Kind]); 3] =
-    [("auth.d", &[Kind::Auth, Kind::DockerAuth]), ("paths.d", &[Kind::Paths]), ("stage1.d", &[Kind::Stage1])];
+const DIRECTORIES: [(&str, &[Kind]); 4] = [
+    ("auth.d", &[Kind::Auth, Kind::DockerAuth]),
+    ("paths.d", &[Kind::Paths]),
+    ("stage1.d", &[Kind::Stage1]),
+    ("images.d", &[Kind::ImageLimits]),
+];
 
 impl Config {
     /// Reads all roots.
@@ -68,6 +75,7 @@ impl Config {
         self.stage1_images = later.stage1_images.or(self.stage1_images.take());
         self.stage1_name = later.stage1_name.or(self.stage1_name.take());
         self.stage1_location = later.stage1_location.or(self.stage1_location.take());
+        self.image_limits.override_with(&later.image_limits);
     }
 
     /// The documents that, put in one root, give this configuration.
@@ -82,7 +90,9 @@ impl Config {
         let (name, version) =
             self.stage1_name.as_ref().map(|(name, version)| (name.as_str(), version.as_str())).unzip();
         let stage1 = Content::Stage1 { name, version, location: self.stage1_location.as_deref() };
-        auth.chain(docker).chain([paths, stage1]).map(Document::new).collect()
+        let limits = Some(&self.image_limits).filter(|limits| **limits != ImageLimits::default());
+        let limits = limits.map(Content::ImageLimits);
+        auth.chain(docker).chain([paths, stage1]).chain(limits).map(Document::new).collect()
     }
 }
 

@@ -41,7 +41,7 @@ pub enum ArchiveError {
     #[error("The archive has data after its end")]
     TrailingData,
     /// A limit was passed.
-    #[error("The archive is over the limit for the {limit}, which is {value}{}", at(.entry))]
+    #[error("The archive is over the limit for the {limit}, which is {value}{}{}", at(.entry), way(*.limit))]
     Limit {
         /// Which limit.
         limit: Limit,
@@ -141,6 +141,9 @@ pub enum Problem {
     /// A hard link to a directory.
     #[error("is a hard link to {0}, which is a directory")]
     LinkToDirectory(String),
+    /// A whiteout of nothing.
+    #[error("takes away nothing: a name must follow \".wh.\"")]
+    BadWhiteout,
     /// Character device 0/0.
     #[error("is the character device 0/0, which overlayfs would take for a deletion")]
     Whiteout,
@@ -180,6 +183,13 @@ impl From<DecompressError> for ArchiveError {
 
 fn at(entry: &Option<String>) -> String {
     entry.as_ref().map(|entry| format!(" (at {entry})")).unwrap_or_default()
+}
+
+fn way(limit: Limit) -> String {
+    let text = |setting| {
+        format!("; {setting:?} in a document of kind \"imageLimits\" in /etc/rkt/images.d raises it")
+    };
+    limit.setting().map(text).unwrap_or_default()
 }
 
 fn system_text(number: i32) -> String {
