@@ -49,10 +49,15 @@ pub(crate) fn report(samples: &Samples, promises: &[Promise], file: &Path) -> Re
     }
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let result: Value = json!({"kernel": kernel.trim(), "rows": rows, "ratios": ratios});
+    write(file, &result)
+}
+
+/// Writes measurements to `file`, and says so.
+pub(crate) fn write(file: &Path, result: &Value) -> Result<()> {
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir).with_context(|| format!("Cannot create {}", dir.display()))?;
     }
-    fs::write(file, serde_json::to_vec_pretty(&result)?)
+    fs::write(file, serde_json::to_vec_pretty(result)?)
         .with_context(|| format!("Cannot write {}", file.display()))?;
     println!("\nWritten to {}", file.display());
     Ok(())

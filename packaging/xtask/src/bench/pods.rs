@@ -1,0 +1,95 @@
+//! What pods cost beside their apps: processes and memory while they run, time to list and to collect many.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tests::host::{Data, Host};
+use tests::images;
+
+use super::report::write;
+use crate::build::Profile;
+use crate::install;
+use crate::shell::target;
+
+/// Prints `WHAT NUMBER` lines: microseconds, KiB, and numbers of processes.
+const SCRIPT: &str = r#"
+set -eu
+rkt() { command rkt --insecure-options=image "$@"; }
+stamp() { echo ${EPOCHREALTIME/./}; }
+timed() { local what=$1 start; shift; start=$(stamp); "$@" >/dev/null 2>&1; echo "$what" $(($(stamp) - start)); }
+group=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)
+mkdir $group/driver && echo $$ >$group/driver/cgroup.procs
+# Ended pods, made as quickly as they can be.
+end_pods() { for _ in $(seq $1); do rkt run --stage1-from-dir=stage1-fly.aci --net=host example.com/busybox >/dev/null 2>&1; done; }
+
+end_pods 100
+timed gc-100 rkt gc --grace-period=0s
+end_pods 1000
+for _ in $(seq 21); do timed list-1000 rkt list; done
+timed gc-1000 rkt gc --grace-period=0s
+
+for wall in fly nspawn; do
+    rkt run --stage1-from-dir=stage1-$wall.aci --net=host --uuid-file-save=/run/bench.uuid example.com/busybox \
+        --exec=/bin/sleep -- 1000 >/dev/null 2>&1 </dev/null &
+    until [ -s /run/bench.uuid ] && pgrep -x sleep >/dev/null; do sleep 0.1; done
+    sleep 1
+    pids=$(find $group/pod-$(cat /run/bench.uuid) -name cgroup.procs -exec cat {} +)
+    count=0
+    for pid in $pids; do
+        name=$(cat /proc/$pid/comm)
+        [ "$name" = sleep ] && continue
+        count=$((count + 1))
+        echo "$wall-$name-KiB" $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)
+    done
+    echo "$wall-processes" $count
+    rkt stop --force --uuid-file=/run/bench.uuid >/dev/null
+    wait
+    rm /run/bench.uuid
+done
+"#;
+
+pub(super) fn run() -> Result<()> {
+    let product = target().join("bench/product");
+    println!("Building rkt …");
+    install::install(&product, Profile::Release)?;
+    let host = Host::boot(Some(&product), Data::Disk)?;
+    images::install(&host);
+    println!("Running 1,100 pods …\n");
+    host.write("/run/bench.sh", SCRIPT);
+    let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes", "--unit=bench"];
+    let output = host
+        .exec("systemd-run")
+        .args(unit)
+        .args(["bash", "/run/bench.sh"])
+        .limit(Duration::from_secs(900))
+        .output();
+    ensure!(output.code == 0, "The benchmark failed: {output}");
+
+    let mut found = Vec::new();
+    for line in output.stdout.lines() {
+        let (what, number) = line.split_once(' ').with_context(|| format!("Not a measurement: {line:?}"))?;
+        let number: f64 = number.parse().with_context(|| format!("Not a measurement: {line:?}"))?;
+        found.push((what, number));
+    }
+    let median = |wanted: &str| {
+        let mut numbers: Vec<f64> =
+            found.iter().filter(|(what, _)| *what == wanted).map(|(_, number)| *number).collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers.get(numbers.len() / 2).copied().with_context(|| format!("Nothing was measured of {wanted}"))
+    };
+    let rows = [
+        ("rkt list of 1,000 pods, ms", median("list-1000")? / 1000.0, 20.0),
+        ("rkt gc of 1,000 pods / of 100", median("gc-1000")? / median("gc-100")?, 12.0),
+        ("fly: processes beside the app", median("fly-processes")?, 0.0),
+        ("nspawn: process 1 of the pod, KiB", median("nspawn-supervisor-KiB")?, 3072.0),
+    ];
+    println!("{:<36} {:>8} {:>8}", "", "is", "limit");
+    for (what, is, limit) in rows {
+        println!("{what:<36} {is:>8.2} {limit:>8.2} {}", if is <= limit { "kept" } else { "MISSED" });
+    }
+    let rows =
+        rows.map(|(what, is, limit)| json!({"what": what, "is": is, "limit": limit, "kept": is <= limit}));
+    let measured: Vec<_> = found.iter().map(|(what, number)| json!([what, number])).collect();
+    write(&target().join("bench/pods.json"), &json!({"rows": rows, "measured": measured}))
+}
