@@ -445,3 +445,51 @@ fn apps_of_a_pod_share_its_network() {
     let expected = format!("rkt-{}", case.uuid());
     assert!(app_lines(&output.stdout).contains(&expected.as_str()), "{output}");
 }
+
+/// A service hands down journal streams, sockets and a notify socket, all of which have to find their way past the network.
+#[test]
+fn a_service_has_its_network_beside_its_sockets() {
+    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
+    let host = case.host();
+    let port = 20_000 + number() * 10;
+    let script = r#"perl -e 'open(my $listen, "+<&=", 3); while (accept(my $to, $listen)) { print $to "from the socket"; close $to }' &
+        mkdir /www; hostname >/www/index.html; httpd -p 80 -h /www; echo up; wait"#;
+    let ports = json!([
+        {"name": "http", "protocol": "tcp", "port": 80},
+        {"name": "activated", "protocol": "tcp", "port": 81, "socketActivated": true},
+    ]);
+    let aci = images::perl("example.com/activated").app(&["/bin/sh", "-c", script], &json!({"ports": ports}));
+    let image = case.image("activated.aci", aci.build());
+    let mut words = case.run_words("pod");
+    words.extend([format!("--port=http:{port}"), format!("--port=activated:{}", port + 1), image]);
+    let unit = case.service("pod", &words, "KillMode=mixed\nDelegate=yes\nType=notify\nNotifyAccess=all");
+    let socket = unit.replace(".service", ".socket");
+    host.write(&format!("/run/systemd/system/{socket}"), format!("[Socket]\nListenStream={}\n", port + 1));
+    case.systemctl(&["daemon-reload"]);
+    case.systemctl(&["start", &socket]);
+    case.systemctl(&["start", &unit]);
+    case.journal(&["-u", &unit], "up");
+    let uuid = case.uuid();
+    all_answer(
+        &uuid,
+        vec![("the server of the pod", eventually_get(host, &format!("http://127.0.0.1:{port}/")))],
+    );
+    let activated = host.exec("perl").args(tcp("127.0.0.1", port + 1)).output();
+    all_answer("from the socket", vec![("the socket of the unit", activated)]);
+    let ruleset = host.exec("nft").args(["list", "table", "inet", &format!("rkt-{uuid}")]).ok();
+    assert!(ruleset.stdout.contains(&format!("dport {port}")), "{ruleset}");
+    assert!(!ruleset.stdout.contains(&format!("dport {}", port + 1)), "{ruleset}");
+    case.systemctl(&["stop", &socket, &unit]);
+    eventually("the pod's end", || (case.state(&uuid).starts_with("exited")).then_some(()));
+    case.rkt(["rm", &uuid]).ok();
+    assert_eq!(leftovers(host, &uuid), "");
+}
+
+fn eventually_get(host: &'static tests::host::Host, url: &str) -> Output {
+    eventually("an answer", || Some(get(host, url)).filter(|output| output.code == 0))
+}
+
+fn tcp(address: &str, port: u32) -> Vec<String> {
+    let script = "alarm 4; socket(S, PF_INET, SOCK_STREAM, 0); connect(S, sockaddr_in($ARGV[1], inet_aton($ARGV[0]))) or die; print <S>";
+    ["-MSocket", "-e", script, address, &port.to_string()].map(str::to_owned).to_vec()
+}

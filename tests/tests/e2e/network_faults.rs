@@ -282,3 +282,66 @@ fn many_pods_at_once_have_an_address_each() {
         assert_eq!(leftovers(case.host(), &case.uuid_as(id)), "");
     }
 }
+
+/// gc may come hours later: a unit that restarts often must not use up its subnet until then.
+#[test]
+fn pods_that_have_ended_make_room() {
+    let n = number();
+    // Five addresses beside the gateway's.
+    let network = json!({"cniVersion": "1.0.0", "name": format!("small{n}"), "type": "ptp", "ipMasq": true,
+        "ipam": ipam(&[format!("10.96.{n}.0/29")], &["0.0.0.0/0"])});
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-small.conf", &network)
+        .with_net(&format!("--net=small{n}"))
+        .with_data();
+    let mut running =
+        case.run_as("runs", [case.busybox(), "--exec=/bin/sh", "--", "-c", "echo up; sleep 1000"]).spawn();
+    running.wait_for_stdout("up");
+    for _ in 0..4 {
+        case.run([case.busybox(), "--exec=/bin/true"]).ok();
+    }
+    case.rkt(["gc", "--mark-only"]).ok();
+    assert_eq!(reserved(&case, &format!("small{n}")).len(), 5);
+    let output = case.run([case.busybox(), "--exec=/bin/true"]).ok();
+    assert!(output.stderr.contains("networks of 4 pods that have ended"), "{output}");
+    // That of the pod that runs, and the new one's.
+    assert_eq!(reserved(&case, &format!("small{n}")).len(), 2);
+    assert_eq!(case.state(&case.uuid_as("runs")), "running");
+    case.rkt(["stop", "--force", &case.uuid_as("runs")]).ok();
+    case.rkt(["status", "--wait=10s", &case.uuid_as("runs")]).ok();
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert_eq!(reserved(&case, &format!("small{n}")), BTreeSet::new());
+}
+
+/// A plugin that hangs dies with rkt, and does not keep the pod for ever.
+#[test]
+fn a_plugin_that_hangs_ends_with_rkt() {
+    let (case, n) = faulty();
+    let case = case.with_data();
+    plugin(
+        &case,
+        "fault",
+        &format!(r#"test "$CNI_COMMAND" = ADD || exit 0; touch {}; exec sleep 4242{n}"#, case.tmp("hangs")),
+    );
+    let hangs = || case.host().exec("pgrep").args(["-fx", &format!("sleep 4242{n}")]).output().code == 0;
+    let start = || {
+        let running = case.run([case.busybox(), "--exec=/bin/true"]).spawn();
+        eventually("the plugin to hang", || {
+            (case.host().path(case.tmp("hangs")).exists() && hangs()).then_some(())
+        });
+        case.host().sh(&format!("rm {}", case.tmp("hangs"))).success();
+        running
+    };
+    let mut running = start();
+    let uuid = case.uuid();
+    assert_eq!(case.state(&uuid), "running");
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert!(case.pod_dir(&uuid).is_some_and(|dir| dir.contains("/run/")));
+    running.kill();
+    eventually("the plugin's end", || (!hangs()).then_some(()));
+    eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert_nothing_is_left(&case, &uuid);
+    assert_eq!(leftovers(case.host(), &uuid), "");
+    assert_eq!(reserved(&case, &format!("faulty{n}")), BTreeSet::new());
+}
