@@ -238,6 +238,19 @@ pub fn tear_down(
     })
 }
 
+/// Leaves a network. A plugin may have been killed between two things that it makes, and then refuse to leave because
+/// the second is missing (ptp and bridge do, between their iptables chain and its rules): it is made whole once, to be undone.
+fn leave(caller: &Caller, attachment: &Attachment) -> Result<()> {
+    let refused = match caller.delete(attachment) {
+        Err(error) if error.is_refusal() && netns::is_bound(&caller.netns) => error,
+        done => return done,
+    };
+    let mut again = Attachment { result: Value::Null, ..attachment.clone() };
+    // Whether this works shows in what comes next.
+    let _ = caller.add(&mut again);
+    caller.delete(&again).map_err(|_| refused)
+}
+
 /// Undoes what `record` says may have been done. What fails stays in the record, and does not stop the rest.
 pub(crate) fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
     let mut failures = Vec::new();
@@ -247,7 +260,7 @@ pub(crate) fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
     let caller = caller(record, &[], debug);
     let mut left = record.clone();
     for index in (0..record.attachments.len()).rev() {
-        match caller.delete(&record.attachments[index]) {
+        match leave(&caller, &record.attachments[index]) {
             Ok(()) => {
                 left.attachments.remove(index);
                 failures.extend(left.write(pod).err());

@@ -59,7 +59,7 @@ fn assert_fails_without_trace(case: &Case, network: &str, words: &str) -> Output
     let port = 20_000 + number() * 10;
     let output = case
         .run([&format!("--port=http:{port}"), &server_image(case)])
-        .env("RKT_NETWORK_TIMEOUT", "1")
+        .env("RKT_NETWORK_TIMEOUT", "5")
         .fails(254)
         .says("stage1: failed to setup network")
         .says(words);
@@ -82,7 +82,7 @@ fn each_step_that_fails_is_named_and_undone() {
         ("echo nonsense", "cannot be read"),
         (r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"nowhere"}]}'"#, "\"nowhere\" is no address"),
         // It hangs when it joins, and lets go when it leaves.
-        (r#"test "$CNI_COMMAND" = DEL || { sleep 1000 & sleep 1000; }"#, "did not end within 1 seconds"),
+        (r#"test "$CNI_COMMAND" = DEL || { sleep 1000 & sleep 1000; }"#, "did not end within 5 seconds"),
         // No address of the family that the port is for.
         (r#"echo '{"cniVersion":"1.0.0","ips":[]}'"#, "no address of that family"),
     ] {
@@ -344,4 +344,32 @@ fn a_plugin_that_hangs_ends_with_rkt() {
     assert_nothing_is_left(&case, &uuid);
     assert_eq!(leftovers(case.host(), &uuid), "");
     assert_eq!(reserved(&case, &format!("faulty{n}")), BTreeSet::new());
+}
+
+/// As when it is killed between its chain and the rules in it: then it cannot leave any more.
+#[test]
+fn a_plugin_that_was_killed_half_way_can_leave() {
+    let n = number();
+    let network = json!({"cniVersion": "1.0.0", "name": format!("half{n}"), "type": "ptp", "ipMasq": true,
+        "ipam": ipam(&[format!("10.97.{n}.0/24")], &["0.0.0.0/0"])});
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-half.conf", &network)
+        .with_net(&format!("--net=half{n}"))
+        .with_data();
+    case.run([case.busybox(), "--exec=/bin/true"]).ok();
+    let uuid = case.uuid();
+    let rules = case.host().sh(&format!("iptables -t nat -S | grep {uuid}")).success();
+    let chain = rules.stdout.split_whitespace().find(|word| word.starts_with("CNI-")).unwrap_or_default();
+    case.host()
+        .sh(&format!(
+            "iptables -t nat -S POSTROUTING | grep {chain} | sed 's/^-A/iptables -t nat -D/' | sh
+             iptables -t nat -F {chain}; iptables -t nat -X {chain}"
+        ))
+        .success();
+    assert!(!case.host().sh("nft list ruleset").success().stdout.contains(chain), "{rules}");
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert_nothing_is_left(&case, &uuid);
+    assert_eq!(leftovers(case.host(), &uuid), "");
+    assert_eq!(reserved(&case, &format!("half{n}")), BTreeSet::new());
+    assert!(!case.host().sh("nft list ruleset").success().stdout.contains(chain));
 }
