@@ -33,6 +33,7 @@ mod lifecycle;
 mod network;
 mod network_faults;
 mod network_names;
+mod network_ports;
 mod run;
 mod several_apps;
 mod test_host;
