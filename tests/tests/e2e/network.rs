@@ -374,3 +374,24 @@ fn apps_of_a_pod_share_its_network() {
     let expected = format!("rkt-{}", case.uuid());
     assert!(app_lines(&output.stdout).contains(&expected.as_str()), "{output}");
 }
+
+#[test]
+fn a_network_may_know_ipv6_only() {
+    let n = number();
+    let plugin = json!({"type": "ptp", "ipMasq": true, "ipam": ipam(&[format!("fd89:{n}::/64")], &["::/0"])});
+    let network = json!({"cniVersion": "1.0.0", "name": format!("six{n}"), "plugins": [plugin]});
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-net.conflist", &network)
+        .with_net(&format!("--net=six{n}"));
+    let neighbour = Neighbour::new(case.host());
+    let _server = neighbour.serve("the neighbour");
+    let port = 20_000 + n * 10;
+    let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
+    let uuid = case.uuid();
+    let there = neighbour.address(true);
+    all_answer("the neighbour", vec![("the pod to the neighbour", get_inside(&case, &uuid, &there, 80))]);
+    let url = format!("http://{}:{port}/", neighbour.address_of_host(true));
+    all_answer(&uuid, vec![("the neighbour", neighbour.get(&url)), ("the host", get(case.host(), &url))]);
+    case.rkt(["status", &uuid]).ok().prints(&format!("networks=six{n}:ip6=fd89:{n}::2\n"));
+    end(&case, &uuid);
+}

@@ -221,6 +221,32 @@ fn kill_at_any_moment_leaves_nothing_for_a_second_gc() {
     collect_all(&case, n, "at the end");
 }
 
+#[test]
+fn gc_killed_at_any_moment_can_be_done_again() {
+    let n = number();
+    let network = json!({"cniVersion": "1.0.0", "name": format!("kill{n}"), "type": "ptp", "ipMasq": true,
+        "ipam": ipam(&[format!("10.98.{n}.0/24")], &["0.0.0.0/0"])});
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-kill.conf", &network)
+        .with_net(&format!("--net=kill{n}"))
+        .with_data();
+    let gc = || case.rkt(["gc", "--grace-period=0s"]);
+    case.run([case.busybox(), "--exec=/bin/true"]).ok();
+    let time = gc().ok().took;
+    for moment in 0..moments() {
+        case.run([case.busybox(), "--exec=/bin/true"]).ok();
+        let delay = time * moment / moments();
+        let mut running = gc().spawn();
+        std::thread::sleep(delay);
+        if moment % 2 == 0 {
+            running.kill_command();
+        } else {
+            running.kill();
+        }
+        collect_all(&case, n, &format!("gc killed after {delay:?} of {time:?}"));
+    }
+}
+
 /// Ends and removes all pods of the case; nothing of them is left, and a second gc has nothing to do.
 fn collect_all(case: &Case, n: u32, what: &str) {
     let find = format!("find {}/pods -mindepth 2 -maxdepth 2 2>/dev/null || :", case.data());
