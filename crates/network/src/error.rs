@@ -109,6 +109,15 @@ pub enum PluginFailure {
 }
 
 impl Error {
+    /// Whether a plugin has said no, or one of several has.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Error::Plugin { why: PluginFailure::Reported { .. }, .. } => true,
+            Error::Several(all) => all.iter().any(Error::is_refusal),
+            _ => false,
+        }
+    }
+
     /// The error with its causes, on one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

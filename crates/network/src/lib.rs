@@ -25,6 +25,7 @@
 //! | [`record`] | what may have to be undone |
 //! | [`netns`] | network namespaces and their names |
 //! | [`ports`] | forwarded ports and who has them |
+//! | `reclaim` | pods that have ended make room |
 //! | [`set_up`], [`tear_down`] | all of it |
 
 #![forbid(unsafe_code)]
@@ -39,6 +40,7 @@ pub mod netns;
 mod nft;
 pub mod plugin;
 pub mod ports;
+mod reclaim;
 pub mod record;
 pub mod result;
 mod rules;

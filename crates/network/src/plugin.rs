@@ -103,6 +103,8 @@ pub fn call(call: Call<'_>, config: &Value) -> Result<Value, PluginFailure> {
     {
         command.env_remove(ours);
     }
+    // One that hangs must not outlive who would kill it.
+    sys::process::die_with_parent(&mut command);
     let mut child = command.spawn().map_err(|error| start(&error))?;
     let ended = wait(&mut child, call.limit);
     let status = match ended {

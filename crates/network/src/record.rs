@@ -58,6 +58,11 @@ impl Record {
         read.map(Some).map_err(|error| Error::Record { file: FILE.to_owned(), why: error.to_string() })
     }
 
+    /// Whether the pod has joined something.
+    pub fn is_there(pod: &PodDir) -> Result<bool> {
+        Ok(pod.exists(FILE)?)
+    }
+
     /// Writes it in place of what is there. A reader sees the old one or the new one.
     pub fn write(&self, pod: &PodDir) -> Result<()> {
         let json = serde_json::to_vec(self)

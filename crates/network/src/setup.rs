@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 
 use crate::chain::Caller;
 use crate::config::{self, Wanted};
-use crate::error::Context;
+use crate::error::{Context, PluginFailure};
 use crate::forwarding;
 use crate::info;
 use crate::netns;
 use crate::plugin;
 use crate::ports::Forward;
+use crate::reclaim;
 use crate::record::{Attachment, Record};
 use crate::result::{Dns, Outcome};
 use crate::{Error, Result};
@@ -132,7 +133,13 @@ fn join_all(request: &Request<'_>, record: &mut Record) -> Result<Answer> {
         let mut attachment = record.attachments[index].clone();
         let name = attachment.network.name.clone();
         request.pod.write(&format!("net/{}", attachment.network.file), &attachment.network.to_json())?;
-        let added = caller.add(&mut attachment);
+        let mut added = caller.add(&mut attachment);
+        if let Err(error) = &added
+            && let Some(message) = make_room(request, &caller, &attachment, error)?
+        {
+            answer.messages.push(message);
+            added = caller.add(&mut attachment);
+        }
         // The version that its plugins speak has to be known when it is left, whatever came of it.
         record.attachments[index] = attachment;
         record.write(request.pod)?;
@@ -152,6 +159,26 @@ fn join_all(request: &Request<'_>, record: &mut Record) -> Result<Answer> {
     }
     info::write(request.pod, record, &outcomes, &request.forwards)?;
     Ok(answer)
+}
+
+/// When a plugin has refused, has pods that ended give back what they have. Says so if there were any: then it is worth
+/// another try, and what the first one left is undone.
+fn make_room(
+    request: &Request<'_>,
+    caller: &Caller,
+    attachment: &Attachment,
+    error: &Error,
+) -> Result<Option<String>> {
+    let Error::Plugin { why: PluginFailure::Reported { .. }, .. } = error else { return Ok(None) };
+    let count = reclaim::leave_of_the_dead(&request.data, request.debug)?;
+    if count == 0 {
+        return Ok(None);
+    }
+    caller.delete(attachment)?;
+    Ok(Some(format!(
+        "{}: took back the networks of {count} pods that have ended, and tried again",
+        error.chain()
+    )))
 }
 
 /// The first network with an opinion counts.
@@ -211,8 +238,21 @@ pub fn tear_down(
     })
 }
 
+/// Leaves a network. A plugin may have been killed between two things that it makes, and then refuse to leave because
+/// the second is missing (ptp and bridge do, between their iptables chain and its rules): it is made whole once, to be undone.
+fn leave(caller: &Caller, attachment: &Attachment) -> Result<()> {
+    let refused = match caller.delete(attachment) {
+        Err(error) if error.is_refusal() && netns::is_bound(&caller.netns) => error,
+        done => return done,
+    };
+    let mut again = Attachment { result: Value::Null, ..attachment.clone() };
+    // Whether this works shows in what comes next.
+    let _ = caller.add(&mut again);
+    caller.delete(&again).map_err(|_| refused)
+}
+
 /// Undoes what `record` says may have been done. What fails stays in the record, and does not stop the rest.
-fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
+pub(crate) fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
     let mut failures = Vec::new();
     if record.forwards {
         failures.extend(forwarding::stop(&record.pod).err());
@@ -220,7 +260,7 @@ fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
     let caller = caller(record, &[], debug);
     let mut left = record.clone();
     for index in (0..record.attachments.len()).rev() {
-        match caller.delete(&record.attachments[index]) {
+        match leave(&caller, &record.attachments[index]) {
             Ok(()) => {
                 left.attachments.remove(index);
                 failures.extend(left.write(pod).err());

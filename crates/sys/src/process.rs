@@ -201,6 +201,18 @@ pub fn reset_signals() -> Result<()> {
     check(returned.into()).map(|_| ())
 }
 
+/// Has the kernel kill the child that `command` starts when this process (strictly, the thread that starts it) ends.
+/// What the child itself has started by then lives on.
+pub fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let set = || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        Ok(())
+    };
+    // SAFETY: what runs between fork and exec is one system call; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(set) };
+}
+
 /// Ends this process at once, without running destructors or exit handlers: for the child of a fork.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of ours.

@@ -34,6 +34,7 @@ mod network;
 mod network_faults;
 mod network_names;
 mod oci_images;
+mod network_ports;
 mod run;
 mod several_apps;
 mod signatures;

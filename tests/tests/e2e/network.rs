@@ -43,19 +43,19 @@ pub(crate) fn ipam(subnets: &[String], routes: &[&str]) -> Value {
     json!({"type": "host-local", "ranges": ranges, "routes": routes})
 }
 
-fn start(case: &Case, id: &str, words: &[&str]) -> Running {
+pub(crate) fn start(case: &Case, id: &str, words: &[&str]) -> Running {
     let mut pod = case.run_as(id, words.iter().copied()).spawn();
     pod.wait_for_stdout("up");
     pod
 }
 
 /// Runs a shell script in the pod.
-fn inside(case: &Case, uuid: &str, script: &str) -> Output {
+pub(crate) fn inside(case: &Case, uuid: &str, script: &str) -> Output {
     case.rkt(["enter", uuid, "/bin/sh", "-c", script]).output()
 }
 
 /// What a web server answers to the pod.
-fn get_inside(case: &Case, uuid: &str, address: &str, port: u32) -> Output {
+pub(crate) fn get_inside(case: &Case, uuid: &str, address: &str, port: u32) -> Output {
     inside(case, uuid, &format!("get '{address}' {port}"))
 }
 
@@ -73,7 +73,7 @@ fn networks(case: &Case, uuid: &str) -> Value {
 
 /// Insists that each has answered `text`, and tells all that have not.
 #[track_caller]
-fn all_answer(text: &str, cases: Vec<(&str, Output)>) {
+pub(crate) fn all_answer(text: &str, cases: Vec<(&str, Output)>) {
     let silent: Vec<String> = cases
         .into_iter()
         .filter(|(_, output)| !output.stdout.contains(text))
@@ -172,7 +172,7 @@ fn kernel_has(case: &Case, kind: &str, parent: &str) -> bool {
 }
 
 /// A network behind the host: `ptp` or `bridge`.
-fn behind_the_host(kind: &str, n: u32) -> Value {
+pub(crate) fn behind_the_host(kind: &str, n: u32) -> Value {
     let subnets = [format!("10.88.{n}.0/24"), format!("fd88:{n}::/64")];
     let mut plugin = json!({"type": kind, "ipMasq": true, "ipam": ipam(&subnets, &["0.0.0.0/0", "::/0"])});
     if kind == "bridge" {
@@ -264,49 +264,6 @@ fn macvlan_stands_on_the_wire() {
 #[test]
 fn ipvlan_stands_on_the_wire() {
     stands_on_the_wire("ipvlan");
-}
-
-#[test]
-fn a_port_has_one_pod_and_the_second_learns_which() {
-    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
-    let host = case.host();
-    let port = 20_000 + number() * 10;
-    let image = server_image(&case);
-    let flag = format!("--port=http:{port}");
-    let _first = start(&case, "first", &[&flag, &image]);
-    let first = case.uuid_as("first");
-    for (flag, what) in [
-        (flag.clone(), format!("tcp/{port}")),
-        (format!("--port=http:127.0.0.1:{port}"), format!("tcp/{port} of 127.0.0.1")),
-        (format!("--port=range:{}", port - 2), format!("tcp/{port}")),
-    ] {
-        let refused = case.run_as("second", [flag.as_str(), &image]).fails(254);
-        refused.says(&format!("Port {what} of the host is forwarded to pod {first} already"));
-        assert_eq!(leftovers(host, &case.uuid_as("second")), "");
-    }
-    all_answer(&first, vec![("localhost", get(host, &format!("http://127.0.0.1:{port}/")))]);
-    case.rkt(["stop", "--force", &first]).ok();
-    eventually("the first pod's end", || (case.state(&first) == "exited").then_some(()));
-    // Without gc: who is dead stands in nobody's way.
-    let _third = start(&case, "third", &[&flag, &image]);
-    let third = case.uuid_as("third");
-    all_answer(&third, vec![("localhost", get(host, &format!("http://127.0.0.1:{port}/")))]);
-    case.rkt(["rm", &first]).ok();
-    all_answer(&third, vec![("localhost, later", get(host, &format!("http://127.0.0.1:{port}/")))]);
-    end(&case, &third);
-}
-
-#[test]
-fn a_port_of_one_address_is_not_one_of_the_others() {
-    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
-    let neighbour = Neighbour::new(case.host());
-    let port = 20_000 + number() * 10;
-    let own = neighbour.address_of_host(false);
-    let _pod = start(&case, "pod", &[&format!("--port=http:{own}:{port}"), &server_image(&case)]);
-    let uuid = case.uuid();
-    all_answer(&uuid, vec![("the neighbour", neighbour.get(&format!("http://{own}:{port}/")))]);
-    assert_ne!(get(case.host(), &format!("http://127.0.0.1:{port}/")).code, 0);
-    end(&case, &uuid);
 }
 
 #[test]
@@ -407,34 +364,6 @@ fn names_what_cannot_be() {
     }
 }
 
-/// Ports of a manifest, with and without a port of an app behind them.
-#[test]
-fn forwards_the_ports_of_a_manifest() {
-    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
-    let id = case.rkt(["fetch", "--full", &server_image(&case)]).ok().trimmed().to_owned();
-    let port = 20_000 + number() * 10;
-    let manifest = json!({
-        "acKind": "PodManifest", "acVersion": "0.8.11",
-        "apps": [{"name": "server", "image": {"name": "example.com/server", "id": id}}],
-        "ports": [
-            {"name": "http", "hostPort": port},
-            {"name": "other", "hostPort": port + 1, "podPort": {"name": "other", "protocol": "tcp", "port": 9001}},
-        ],
-    });
-    let file = case.tmp("pod.json");
-    case.host().write(&file, manifest.to_string());
-    let _pod = start(&case, "pod", &[&format!("--pod-manifest={file}")]);
-    let uuid = case.uuid();
-    all_answer(
-        &uuid,
-        vec![
-            ("a port of the app", get(case.host(), &format!("http://127.0.0.1:{port}/"))),
-            ("a port of the pod", get(case.host(), &format!("http://127.0.0.1:{}/", port + 1))),
-        ],
-    );
-    end(&case, &uuid);
-}
-
 #[test]
 fn apps_of_a_pod_share_its_network() {
     let case = Case::new(Stage1::Nspawn).with_net("--net=default");
@@ -444,4 +373,25 @@ fn apps_of_a_pod_share_its_network() {
         case.run([&*image, "---", &image, "--name=client", "--exec=/bin/sh", "--", "-c", ask]).fails(3);
     let expected = format!("rkt-{}", case.uuid());
     assert!(app_lines(&output.stdout).contains(&expected.as_str()), "{output}");
+}
+
+#[test]
+fn a_network_may_know_ipv6_only() {
+    let n = number();
+    let plugin = json!({"type": "ptp", "ipMasq": true, "ipam": ipam(&[format!("fd89:{n}::/64")], &["::/0"])});
+    let network = json!({"cniVersion": "1.0.0", "name": format!("six{n}"), "plugins": [plugin]});
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-net.conflist", &network)
+        .with_net(&format!("--net=six{n}"));
+    let neighbour = Neighbour::new(case.host());
+    let _server = neighbour.serve("the neighbour");
+    let port = 20_000 + n * 10;
+    let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
+    let uuid = case.uuid();
+    let there = neighbour.address(true);
+    all_answer("the neighbour", vec![("the pod to the neighbour", get_inside(&case, &uuid, &there, 80))]);
+    let url = format!("http://{}:{port}/", neighbour.address_of_host(true));
+    all_answer(&uuid, vec![("the neighbour", neighbour.get(&url)), ("the host", get(case.host(), &url))]);
+    case.rkt(["status", &uuid]).ok().prints(&format!("networks=six{n}:ip6=fd89:{n}::2\n"));
+    end(&case, &uuid);
 }
