@@ -13,6 +13,7 @@ use crate::config::Config;
 pub(crate) use crate::config::Roots;
 use crate::insecure::Insecure;
 use crate::report;
+use crate::signatures::Judge;
 
 /// Handed to every command. Opens things on first use, so that a command pays only for what it touches.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) debug: bool,
     /// `--insecure-options`.
     pub(crate) insecure: Insecure,
+    /// `--trust-keys-from-https`.
+    pub(crate) trust_keys_from_https: bool,
     /// The roots of the configuration.
     pub(crate) roots: Roots,
     dir_flag: Option<PathBuf>,
@@ -35,6 +38,7 @@ impl Context {
         Self {
             debug,
             insecure,
+            trust_keys_from_https: false,
             roots,
             dir_flag,
             config: OnceCell::new(),
@@ -72,7 +76,9 @@ impl Context {
 
     /// The image store of the data directory.
     pub(crate) fn store(&self) -> Result<&Store> {
-        get_or_try(&self.store, || Ok(Store::open(self.data_dir()?)?))
+        get_or_try(&self.store, || {
+            Ok(Store::open(self.data_dir()?)?.with_verifier(Judge::new(&self.roots, self.insecure)))
+        })
     }
 
     /// Refuses to go on without root.

@@ -14,6 +14,7 @@ use crate::apps::manifest::ImageFacts;
 use crate::commands::image::list::Row;
 use crate::context::Context;
 use crate::options::pull::PullPolicy;
+use crate::signatures;
 use crate::store_lock;
 
 /// What this build can do about an image that is not in the store.
@@ -117,14 +118,11 @@ pub(crate) fn stored_if_any(context: &Context, text: &str) -> Result<Option<Stor
 /// Brings the image in the file `path` into the store.
 pub(crate) fn import(context: &Context, path: &Path, signature: Option<&Path>) -> Result<StoredImage> {
     let file = open(path)?;
-    let with = signature.map(|signature| format!(" with {}", signature.display())).unwrap_or_default();
-    ensure!(
-        context.insecure.skips_image_check(),
-        "cannot verify the image {}{with}: signature verification is not available in this build; \
-         --insecure-options=image takes the image without",
-        path.display()
-    );
-    import_with(context, path, &file, &ImportRequest::new(path.display().to_string()))
+    let mut request = ImportRequest::new(path.display().to_string());
+    if !context.insecure.skips_image_check() {
+        request = request.signed(Some(signatures::of_file(path, signature)?));
+    }
+    import_with(context, path, &file, &request)
 }
 
 /// Brings an image in a file that was installed with rkt into the store. It is read once only, as long as the

@@ -20,7 +20,9 @@ mod pod_view;
 mod prepare;
 mod report;
 mod show;
+mod signatures;
 mod stage1;
 mod store_lock;
+mod trusting;
 
 pub use cli::{command, main};

@@ -10,6 +10,7 @@
 
 pub mod aci;
 pub mod case;
+pub mod gpg;
 pub mod host;
 pub mod images;
 pub mod product;

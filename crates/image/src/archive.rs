@@ -2,7 +2,7 @@
 //!
 //! [`Walker`] goes over the entries of an uncompressed stream (POSIX ustar and pax, GNU, old V7; sparse files of
 //! all formats), [`Entry`] is one of them with everything checked that can be checked without the others, and
-//! [`aci`] has the rules of an App Container image. Nothing here touches a file system: that is
+//! [`aci`] has the rules of an App Container image, [`layer`] those of a layer of an OCI image, [`parts`] those of an archive around one. Nothing here touches a file system: that is
 //! [`crate::unpack`].
 //!
 //! The parser underneath is `tar-core`, known to [`walker`](self) and [`entry`](self) only. Stricter than other
@@ -13,6 +13,8 @@
 pub mod aci;
 mod entry;
 mod error;
+pub mod layer;
+pub mod parts;
 #[cfg(test)]
 pub(crate) mod sample;
 mod walker;

@@ -5,7 +5,7 @@
 //! input, has the target as its working directory, and answers with one line of JSON on its standard output:
 //!
 //! ```text
-//! argv      rkt-unpack '{"target":"unpack"|"check","limits":{…}}'
+//! argv      rkt-unpack '{"work":{"unpack":"image"}|{"check":"layer"}|"manifest","limits":{…}}'
 //! stdin     the archive, compressed or not, until its end
 //! cwd       the empty directory for the root file system ("unpack")
 //! stdout    {"Ok":{"sha512":"…",…}} or {"Err":{…}}
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::ArchiveError;
 use crate::limits::Limits;
-use crate::pipeline::{self, Outcome};
+use crate::pipeline::{self, Content, Outcome};
 
 pub use confine::confine;
 
@@ -36,20 +36,32 @@ pub const HELPER_NAME: &str = "rkt-unpack";
 /// Bytes passed on at once, and in the pipe to the helper.
 const CHUNK: usize = 256 << 10;
 
+/// Bytes of an answer: those of a manifest that is all escapes, and of marks.
+const ANSWER: u64 = 80 << 20;
+
 /// What a helper is to do.
 #[derive(Debug, Serialize, Deserialize)]
 struct Job {
-    target: Target,
+    work: Work,
     limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Target {
+enum Work {
     /// Unpack into the working directory.
-    Unpack,
+    Unpack(Content),
     /// Only read.
-    Check,
+    Check(Content),
+    /// Read as far as the manifest of an App Container image.
+    Manifest,
+}
+
+/// What a helper answers.
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer {
+    Outcome(Box<Outcome>),
+    Manifest(String),
 }
 
 /// Why there is no outcome.
@@ -72,19 +84,46 @@ pub enum HelperError {
     Died(String),
 }
 
-/// Feeds `source` to a helper process, and to `copy` on the way, and returns what the helper found. With `root`, an
-/// empty directory, it unpacks there; without, it only checks.
+/// Feeds `source` to a helper process, and every piece to `copy` on the way, and returns what the helper found. With
+/// `root`, an empty directory, it unpacks there; without, it only checks.
 ///
 /// `program` is the program with [`helper_main`] in it; by default the one that runs.
 pub(crate) fn run(
     program: Option<&PathBuf>,
+    content: Content,
     source: &mut dyn Read,
-    copy: Option<&File>,
+    copy: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     root: Option<BorrowedFd<'_>>,
     limits: &Limits,
 ) -> Result<Outcome, HelperError> {
-    let target = if root.is_some() { Target::Unpack } else { Target::Check };
-    let mut child = start(program, root, &Job { target, limits: limits.clone() })?;
+    let work = if root.is_some() { Work::Unpack(content) } else { Work::Check(content) };
+    match ask(program, source, copy, root, &Job { work, limits: limits.clone() })? {
+        Answer::Outcome(outcome) => Ok(*outcome),
+        Answer::Manifest(_) => Err(HelperError::Died("another answer".to_owned())),
+    }
+}
+
+/// The manifest of the App Container image `source`, which is not read further.
+pub(crate) fn manifest(
+    program: Option<&PathBuf>,
+    source: &mut dyn Read,
+    limits: &Limits,
+) -> Result<String, HelperError> {
+    match ask(program, source, &mut |_| Ok(()), None, &Job { work: Work::Manifest, limits: limits.clone() })?
+    {
+        Answer::Manifest(text) => Ok(text),
+        Answer::Outcome(_) => Err(HelperError::Died("another answer".to_owned())),
+    }
+}
+
+fn ask(
+    program: Option<&PathBuf>,
+    source: &mut dyn Read,
+    copy: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    root: Option<BorrowedFd<'_>>,
+    job: &Job,
+) -> Result<Answer, HelperError> {
+    let mut child = start(program, root, job)?;
     let fed = match child.stdin.take() {
         Some(stdin) => feed(source, copy, stdin),
         None => Ok(()),
@@ -93,12 +132,12 @@ pub(crate) fn run(
         let _ = child.kill();
     }
     let mut answer = Vec::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        let _ = stdout.read_to_end(&mut answer);
+    if let Some(stdout) = child.stdout.take() {
+        let _ = stdout.take(ANSWER).read_to_end(&mut answer);
     }
     let status = child.wait().map_err(HelperError::Start)?;
     fed?;
-    match serde_json::from_slice::<Result<Outcome, ArchiveError>>(&answer) {
+    match serde_json::from_slice::<Result<Answer, ArchiveError>>(&answer) {
         Ok(result) => Ok(result?),
         Err(_) => Err(HelperError::Died(match (status.code(), status.signal()) {
             (_, Some(signal)) => format!("signal {signal}"),
@@ -126,7 +165,11 @@ fn start(program: Option<&PathBuf>, root: Option<BorrowedFd<'_>>, job: &Job) -> 
 }
 
 /// Passes `source` on. A helper that stops reading has its reasons, which it tells.
-fn feed(source: &mut dyn Read, copy: Option<&File>, mut helper: ChildStdin) -> Result<(), HelperError> {
+fn feed(
+    source: &mut dyn Read,
+    copy: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    mut helper: ChildStdin,
+) -> Result<(), HelperError> {
     let mut buffer = vec![0; CHUNK];
     let mut listening = true;
     while listening {
@@ -136,9 +179,7 @@ fn feed(source: &mut dyn Read, copy: Option<&File>, mut helper: ChildStdin) -> R
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(HelperError::Source(error)),
         };
-        if let Some(mut copy) = copy {
-            copy.write_all(&buffer[..count]).map_err(HelperError::Copy)?;
-        }
+        copy(&buffer[..count]).map_err(HelperError::Copy)?;
         match helper.write_all(&buffer[..count]) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => listening = false,
@@ -161,15 +202,21 @@ pub fn helper_main() -> ExitCode {
     }
 }
 
-fn work(job: &Job) -> Result<Outcome, ArchiveError> {
+fn work(job: &Job) -> Result<Answer, ArchiveError> {
     let fenced = |error: io::Error| ArchiveError::System {
         doing: "fence off".to_owned(),
         entry: "the process that unpacks".to_owned(),
         errno: error.raw_os_error().unwrap_or(0),
     };
-    let root = confine(job.target == Target::Unpack).map_err(fenced)?;
-    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(fenced)?;
-    pipeline::run(File::from(stdin), root, &job.limits, true)
+    let root = confine(matches!(job.work, Work::Unpack(_))).map_err(fenced)?;
+    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(fenced)?);
+    match job.work {
+        Work::Unpack(content) | Work::Check(content) => {
+            pipeline::run(content, stdin, root, &job.limits, true)
+                .map(|outcome| Answer::Outcome(Box::new(outcome)))
+        }
+        Work::Manifest => pipeline::manifest(stdin, &job.limits).map(Answer::Manifest),
+    }
 }
 
 /// Standard output without the line buffer of `println!`, and without its panic.

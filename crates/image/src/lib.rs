@@ -16,4 +16,4 @@ mod remove;
 
 pub use copy::copy_tree;
 pub use limits::Limits;
-pub use store::{Image, ImportRequest, Staged, Store, StoreError, Tree};
+pub use store::{Image, ImportRequest, Refusal, Staged, Store, StoreError, Tree, Verifier};

@@ -67,6 +67,8 @@ pub enum Limit {
     DecoderMemory,
     /// Hard links that stand before the file they link to.
     EarlyLinks,
+    /// Directories of a layer that hide those below, or that it does not have itself.
+    Marks,
 }
 
 impl std::fmt::Display for Limit {
@@ -83,6 +85,7 @@ impl std::fmt::Display for Limit {
             Limit::Ratio => "compression ratio",
             Limit::DecoderMemory => "memory for decompression",
             Limit::EarlyLinks => "hard links before their targets",
+            Limit::Marks => "opaque and missing directories of a layer",
         })
     }
 }

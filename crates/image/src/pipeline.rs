@@ -1,7 +1,7 @@
 //! One pass over an archive: decompress → digest and walk → unpack, each step in a thread of its own.
 //!
 //! ```text
-//! source ─▶ decompress ─┬─▶ SHA-512
+//! source ─▶ decompress ─┬─▶ SHA-512 (of a layer SHA-256)
 //!                       └─▶ walk, unpack        (chunks of 256 KiB, shared, at most 8 on the way to each)
 //! ```
 //! Memory does not grow with the archive. The digest is that of the whole uncompressed stream, padding
@@ -14,22 +14,38 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 
-use crate::archive::aci::{Layout, Place, normalise};
-use crate::archive::{ArchiveError, Entry, Feed, Kind, Problem, Walker};
+use crate::archive::{ArchiveError, Feed};
 use crate::decompress::{Compression, Decompressor};
 use crate::limits::{Limit, Limits, RATIO_GRACE};
-use crate::unpack::{Unpacked, Unpacker};
+use crate::unpack::{Marks, Unpacked, Unpacker};
+
+pub use walk::manifest;
+
+mod walk;
 
 const CHUNK: usize = 256 << 10;
 const ON_THE_WAY: usize = 8;
 
+/// What an archive is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// An App Container image: a manifest and a root file system. Its digest is SHA-512.
+    Image,
+    /// A layer of an OCI or Docker image: changes to the layers below. Its digest is SHA-256.
+    Layer,
+    /// An archive around an OCI or Docker image: files to be read by us, whatever owner and mode they have.
+    /// Its digest means nothing.
+    Parts,
+}
+
 /// What one pass over an archive found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// SHA-512 of the uncompressed archive: 128 hexadecimal digits.
-    pub sha512: String,
+    /// Digest of the uncompressed archive in hexadecimal digits; which one, [`Content`] says.
+    pub digest: String,
     /// Length of the uncompressed archive in bytes.
     pub size: u64,
     /// How it was compressed.
@@ -40,13 +56,16 @@ pub struct Outcome {
     pub unpacked: u64,
     /// Extended attributes that were dropped.
     pub dropped_xattrs: u64,
-    /// The image manifest, byte for byte.
+    /// The image manifest, byte for byte; empty when the archive is no image.
     pub manifest: String,
+    /// Directories of a layer that say something about those below.
+    pub marks: Marks,
 }
 
-/// Reads the App Container image `source` once. With `root`, an empty directory, its root file system is
-/// unpacked there; without, the image is only checked. `umask_cleared` is for [`Unpacker::new`].
+/// Reads the archive `source` once. With `root`, an empty directory, its files are unpacked there; without, it
+/// is only checked. `umask_cleared` is for [`Unpacker::new`].
 pub fn run(
+    content: Content,
     source: impl Read + Send + 'static,
     root: Option<OwnedFd>,
     limits: &Limits,
@@ -57,29 +76,41 @@ pub fn run(
     let (to_hash, hashed) = sync_channel::<Arc<Chunk>>(ON_THE_WAY);
     let bounds = limits.clone();
     let decompress = spawn("decompress", move || decompress(source, &bounds, &to_walk, &to_hash))?;
-    let hash = spawn("sha512", move || {
-        let mut hasher = Sha512::new();
-        for chunk in hashed {
-            hasher.update(chunk.bytes());
+    let hash = spawn("digest", move || match content {
+        Content::Image => digest::<Sha512>(hashed),
+        Content::Layer => digest::<Sha256>(hashed),
+        Content::Parts => {
+            hashed.into_iter().for_each(drop);
+            String::new()
         }
-        hasher.finalize()
     })?;
     // When the walk fails the threads are not waited for: the source may never end. They stop by themselves,
     // for nobody takes their chunks any more.
-    let walk = walk(ChunkFeed { chunks: walked, current: None, used: 0 }, unpacker, limits)?;
+    let feed = ChunkFeed { chunks: walked, current: None, used: 0 };
+    let walk = walk::walk(content, feed, unpacker, limits)?;
     let (Ok((compression, size)), Ok(digest)) = (decompress.join(), hash.join()) else {
         // Unreachable with panic = "abort".
         return Err(ArchiveError::Read { errno: rustix::io::Errno::IO.raw_os_error() });
     };
+    let Unpacked { bytes, dropped_xattrs, marks } = walk.unpacked;
     Ok(Outcome {
-        sha512: hex(&digest),
+        digest,
         size,
         compression,
         entries: walk.entries,
-        unpacked: walk.unpacked.bytes,
-        dropped_xattrs: walk.unpacked.dropped_xattrs,
+        unpacked: bytes,
+        dropped_xattrs,
         manifest: walk.manifest,
+        marks,
     })
+}
+
+fn digest<D: Digest>(chunks: Receiver<Arc<Chunk>>) -> String {
+    let mut hasher = D::new();
+    for chunk in chunks {
+        hasher.update(chunk.bytes());
+    }
+    hex(&hasher.finalize())
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -89,57 +120,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-struct Walked {
-    entries: u64,
-    unpacked: Unpacked,
-    manifest: String,
-}
-
-fn walk(feed: impl Feed, mut unpacker: Option<Unpacker>, limits: &Limits) -> Result<Walked, ArchiveError> {
-    let mut walker = Walker::new(feed, limits);
-    let mut layout = Layout::default();
-    let mut manifest = String::new();
-    while let Some(mut entry) = walker.next_entry()? {
-        let path = normalise(&entry.path, limits)?;
-        match layout.place(&entry, &path)? {
-            Place::Top => {}
-            Place::Manifest => manifest = read_manifest(&entry, &mut walker, limits)?,
-            Place::Root(inside) => {
-                if let Kind::HardLink(target) = &entry.kind {
-                    entry.kind = Kind::HardLink(Layout::link_target(&entry, target, limits)?);
-                }
-                if let Some(unpacker) = &mut unpacker {
-                    unpacker.put(&entry, inside, &mut walker)?;
-                }
-            }
-        }
-    }
-    layout.finish()?;
-    let unpacked = unpacker.map_or(Ok(Unpacked::default()), Unpacker::finish)?;
-    Ok(Walked { entries: walker.entries(), unpacked, manifest })
-}
-
-fn read_manifest<F: Feed>(
-    entry: &Entry,
-    walker: &mut Walker<F>,
-    limits: &Limits,
-) -> Result<String, ArchiveError> {
-    if entry.size > limits.manifest {
-        return Err(ArchiveError::limit(Limit::Manifest, limits.manifest, Some(&entry.path)));
-    }
-    let mut manifest = Vec::new();
-    loop {
-        let content = walker.content()?;
-        if content.is_empty() {
-            return String::from_utf8(manifest)
-                .map_err(|_| ArchiveError::entry(&entry.path, Problem::NotText));
-        }
-        manifest.extend_from_slice(content);
-        let count = content.len();
-        walker.consume_content(count);
-    }
 }
 
 /// A piece of the uncompressed stream. Its buffer goes home when the last reader is done with it.

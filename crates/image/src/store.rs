@@ -5,6 +5,7 @@
 //! ├── image/KEY.json          record: ID, name, labels, sizes, layers, manifest; mtime = time of last use
 //! ├── name/NAME/KEY           empty: finds the images of a name ('/' is written %2f)
 //! ├── blob/KEY                the archive as it was received, compressed or not
+//! ├── blob/KEY.asc            its signature, when it came with one
 //! ├── layer/ID/rootfs/        the files of one layer          root only
 //! ├── layer/ID/complete       marker: they are all there      root only
 //! ├── tree/TREE               layer IDs of a rendered image, a line each, top first
@@ -33,6 +34,7 @@ mod lookup;
 mod record;
 mod removal;
 mod render;
+mod verify;
 mod work;
 
 use std::io;
@@ -48,6 +50,7 @@ pub use error::StoreError;
 pub use import::{ImportRequest, Staged};
 pub use record::Image;
 pub use render::Tree;
+pub use verify::{Refusal, Verifier};
 
 use crate::pipeline::hex;
 use crate::remove;
@@ -71,6 +74,7 @@ pub struct Store {
     path: PathBuf,
     boot: Option<String>,
     helper: Option<PathBuf>,
+    verifier: Option<Box<dyn Verifier>>,
     /// The user this process acts as.
     we: u32,
 }
@@ -105,7 +109,7 @@ impl Store {
         if rustix::fs::accessat(&cas, "known", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {
             create_directories(&cas).map_err(|error| failed(error.into()))?;
         }
-        Ok(Self { cas, path, boot: layer::boot(), helper: None, we })
+        Ok(Self { cas, path, boot: layer::boot(), helper: None, verifier: None, we })
     }
 
     /// Unpacks with `program`, which calls [`crate::helper::helper_main`], instead of with the program that runs.

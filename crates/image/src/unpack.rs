@@ -13,6 +13,7 @@
 //! * Access times are set to the modification time, so that the same archive gives the same tree.
 
 mod levels;
+mod marks;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +26,8 @@ use sys::path::{open_beneath, open_in_root};
 use crate::archive::{ArchiveError, Entry, Feed, Kind, Problem, Region, Walker, quoted};
 use crate::limits::{Limit, Limits};
 use crate::remove::remove_tree;
-use levels::{Levels, timestamps};
+use levels::{Levels, is_whiteout, timestamps};
+pub use marks::Marks;
 
 /// Hard links that may wait for their targets, and how often the waiting ones are tried.
 const EARLY_LINKS: usize = 100_000;
@@ -39,16 +41,20 @@ pub struct Unpacker {
     we: (u32, u32),
     umask_cleared: bool,
     early: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether there are any.
+    whiteouts: bool,
     done: Unpacked,
 }
 
 /// What was unpacked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unpacked {
     /// Bytes written to files; holes do not count.
     pub bytes: u64,
     /// Extended attributes that were dropped.
     pub dropped_xattrs: u64,
+    /// Directories that say something about the layers below.
+    pub marks: Marks,
 }
 
 impl Unpacker {
@@ -59,6 +65,7 @@ impl Unpacker {
             we: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask_cleared,
             early: Vec::new(),
+            whiteouts: false,
             done: Unpacked::default(),
         })
     }
@@ -83,7 +90,7 @@ impl Unpacker {
         let (parent, name) = split(path);
         self.levels.enter(parent)?;
         match &entry.kind {
-            Kind::Directory => self.directory(entry, name),
+            Kind::Directory => self.directory(entry, path, name),
             Kind::File => {
                 let file = self.create(entry, name)?;
                 self.write(&file, path, walker)?;
@@ -118,6 +125,28 @@ impl Unpacker {
         }
     }
 
+    /// Takes away what the layers below have at `path`. What this layer has there itself stays, whichever came first.
+    pub fn white_out(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
+        let (parent, name) = split(path);
+        self.levels.enter(parent)?;
+        if is_directory(self.here(), name) {
+            return self.levels.marks.add_opaque(path);
+        }
+        if exists(self.here(), name) {
+            return Ok(());
+        }
+        self.whiteouts = true;
+        rustix::fs::mknodat(self.here(), name, FileType::CharacterDevice, Mode::empty(), 0)
+            .map_err(|error| failed("white out", path, error))
+    }
+
+    /// Takes away what the layers below have in the directory `path`. The caller marks it: that takes rights that a
+    /// process which reads archives should not have.
+    pub fn make_opaque(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
+        self.levels.enter(path)?;
+        self.levels.marks.add_opaque(path)
+    }
+
     /// Makes the hard links that waited and gives the last directories their times.
     pub fn finish(mut self) -> Result<Unpacked, ArchiveError> {
         for _ in 0..EARLY_ROUNDS {
@@ -142,7 +171,7 @@ impl Unpacker {
         if let Some((path, target)) = self.early.first() {
             return Err(ArchiveError::entry(path, Problem::LinkMissing(quoted(target))));
         }
-        self.levels.finish()?;
+        self.done.marks = self.levels.finish()?;
         Ok(self.done)
     }
 
@@ -175,10 +204,13 @@ impl Unpacker {
         made.map_err(|error| failed("create", &entry.path, error))
     }
 
-    fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<(), ArchiveError> {
+    fn directory(&mut self, entry: &Entry, path: &[u8], name: &[u8]) -> Result<(), ArchiveError> {
         let open = |at: BorrowedFd<'_>| {
             open_beneath(at, bytes_as_path(name), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         };
+        if self.whiteouts && is_whiteout(self.here(), name) {
+            self.levels.marks.add_opaque(path)?;
+        }
         let (_, change) = self.first_mode(entry);
         let first = Mode::from_raw_mode(if change { 0o700 } else { entry.mode });
         let (dir, fresh) = self.replacing(entry, name, |at| match rustix::fs::mkdirat(at, name, first) {
@@ -188,6 +220,9 @@ impl Unpacker {
             },
             made => made.and_then(|()| open(at)).map(|dir| (dir, true)),
         })?;
+        if !fresh {
+            self.levels.marks.implicit.remove(path);
+        }
         if change || !fresh {
             set_owner_and_mode(dir.as_fd(), entry, !fresh || self.is_foreign(entry))?;
         }

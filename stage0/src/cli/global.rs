@@ -55,6 +55,8 @@ impl GlobalArgs {
         let user = Some(self.user_config).filter(|path| !path.as_os_str().is_empty());
         let roots = Roots { system: self.system_config, local: self.local_config, user };
         let dir = Some(self.dir).filter(|_| dir_given);
-        Context::new(self.debug, dir, roots, self.insecure_options.into_iter().collect())
+        let mut context = Context::new(self.debug, dir, roots, self.insecure_options.into_iter().collect());
+        context.trust_keys_from_https = self.trust_keys_from_https;
+        context
     }
 }

@@ -19,6 +19,7 @@ mod run;
 mod run_prepared;
 pub(crate) mod status;
 pub(crate) mod stop;
+mod trust;
 mod version;
 
 use std::process::ExitCode;
@@ -91,7 +92,7 @@ macro_rules! entry {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 19] = [
+pub(crate) static TABLE: [Entry; 20] = [
     entry!(
         &["cat-manifest"],
         "Inspect and print the pod manifest",
@@ -205,5 +206,12 @@ pub(crate) static TABLE: [Entry; 19] = [
         StatusArgs
     ),
     entry!(&["stop"], "Stop a pod", "[--force] UUID... | --uuid-file=FILE", stop, StopArgs),
+    entry!(
+        &["trust"],
+        "Trust a key for image verification",
+        "[--prefix=PREFIX] [PUBKEY ...]",
+        trust, TrustArgs,
+        description: "Adds keys to the local keystore for use in verifying signed images. PUBKEY is a file or an https URL; without one,\nthe keys that the owner of PREFIX announces are looked for.\n\nEach key is shown, and asked about, before it is trusted."
+    ),
     entry!(&["version"], "Print the version and exit", "", version, VersionArgs),
 ];

@@ -28,6 +28,12 @@ const PACKAGES: &[&str] = &[
     "strace",
     "crun",
     "runc",
+    "gpg",
+    "gpg-agent",
+    "buildah",
+    "skopeo",
+    "umoci",
+    "podman",
 ];
 
 /// Units that would change the machine's kernel (its settings, its modules), or that only cost time.

@@ -32,6 +32,7 @@ mod kill;
 mod lifecycle;
 mod run;
 mod several_apps;
+mod signatures;
 mod test_host;
 mod units;
 mod volumes;

@@ -141,6 +141,9 @@ pub enum Problem {
     /// A hard link to a directory.
     #[error("is a hard link to {0}, which is a directory")]
     LinkToDirectory(String),
+    /// A whiteout of nothing.
+    #[error("takes away nothing: a name must follow \".wh.\"")]
+    BadWhiteout,
     /// Character device 0/0.
     #[error("is the character device 0/0, which overlayfs would take for a deletion")]
     Whiteout,

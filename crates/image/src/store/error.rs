@@ -55,6 +55,14 @@ pub enum StoreError {
         /// Why not.
         source: HelperError,
     },
+    /// The verifier does not accept an archive.
+    #[error("Cannot verify the image {name}")]
+    Refused {
+        /// The archive, as the user knows it.
+        name: String,
+        /// Why not.
+        source: super::Refusal,
+    },
     /// An archive is not the expected image.
     #[error("{name} is the image {found}, not the expected {expected}")]
     WrongId {

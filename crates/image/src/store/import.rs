@@ -1,7 +1,7 @@
 //! Bringing archives into the store.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,12 @@ use appc::{ImageId, ImageManifest};
 use rustix::fs::{FileType, Stat};
 
 use super::record::{Image, Record};
+use super::verify::{Verifier, signature_path};
 use super::work::Work;
 use super::{Store, StoreError, files};
 use crate::helper::{self, HelperError};
 use crate::limits::Limits;
-use crate::pipeline::Outcome;
+use crate::pipeline::{Content, Outcome};
 
 /// What the user wants of an import.
 #[derive(Debug, Clone)]
@@ -23,6 +24,9 @@ pub struct ImportRequest {
     latest: bool,
     remember: Option<PathBuf>,
     limits: Limits,
+    /// Whether the verifier has to accept the archive.
+    verified: bool,
+    signature: Option<Vec<u8>>,
 }
 
 impl ImportRequest {
@@ -34,7 +38,18 @@ impl ImportRequest {
             latest: false,
             remember: None,
             limits: Limits::default(),
+            verified: false,
+            signature: None,
         }
+    }
+
+    /// Has the store's verifier judge the archive by `signature` before it is unpacked. Without this it is taken as
+    /// it is.
+    #[must_use]
+    pub fn signed(mut self, signature: Option<Vec<u8>>) -> Self {
+        self.verified = true;
+        self.signature = signature;
+        self
     }
 
     /// Refuses the archive unless its ID begins with `id`.
@@ -64,6 +79,14 @@ impl ImportRequest {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn bounds(&self) -> &Limits {
+        &self.limits
     }
 
     fn check(&self, id: &ImageId) -> Result<(), StoreError> {
@@ -118,6 +141,7 @@ impl Staged<'_> {
                 rustix::fs::renameat(self.work.dir(), "blob", &store.cas, &target)
                     .map_err(|error| StoreError::file("store", target, error))?;
             }
+            self.work.keep_signature(&signature_path(&key))?;
             store.index_name(&self.record.name, &self.record.id)?;
             self.record.write(store.cas.as_fd())?;
         }
@@ -135,6 +159,7 @@ impl Store {
     pub fn import_file(&self, file: &File, request: &ImportRequest) -> Result<Image, StoreError> {
         let stat = rustix::fs::fstat(file).map_err(|error| self.unreadable(request, error))?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let judge = self.judge().filter(|_| request.verified);
         if !self.is_root() || !regular {
             let mut file = file;
             return self.import_reader(&mut file, request);
@@ -150,6 +175,11 @@ impl Store {
         let image = match self.same_archive(file, &stat)? {
             Some(image) => {
                 request.check(image.id())?;
+                // What was taken without a signature once is not good for ever.
+                if let Some(verifier) = judge {
+                    let blob = self.open_blob(image.key()).ok_or(StoreError::NotFound)?;
+                    self.verify(verifier, &blob, request.signature.as_deref(), request)?;
+                }
                 self.refresh(image, request.latest)?
             }
             None => self.stage_file(file, &stat, request)?.commit()?,
@@ -170,7 +200,28 @@ impl Store {
     pub fn stage(&self, source: &mut dyn Read, request: &ImportRequest) -> Result<Staged<'_>, StoreError> {
         let work = Work::new(self)?;
         let blob = work.blob()?;
-        self.fill(work, source, Some(&blob), request)
+        match self.judge().filter(|_| request.verified) {
+            None => self.fill(work, source, Some(&blob), request),
+            Some(verifier) => {
+                copy(source, &blob, request)?;
+                self.fill_verified(work, verifier, blob, request)
+            }
+        }
+    }
+
+    /// Judges `blob`, the archive in `work`, and only then unpacks it.
+    fn fill_verified<'s>(
+        &'s self,
+        work: Work<'s>,
+        verifier: &dyn Verifier,
+        mut blob: File,
+        request: &ImportRequest,
+    ) -> Result<Staged<'s>, StoreError> {
+        self.verify(verifier, &blob, request.signature.as_deref(), request)?;
+        if let Some(signature) = &request.signature {
+            work.signature(signature)?;
+        }
+        self.fill(work, &mut blob, None, request)
     }
 
     fn stage_file(
@@ -181,9 +232,13 @@ impl Store {
     ) -> Result<Staged<'_>, StoreError> {
         let work = Work::new(self)?;
         let mut blob = work.blob()?;
+        let judge = self.judge().filter(|_| request.verified);
         // Where the file system can share blocks, the copy costs nothing and the original may change.
         if rustix::fs::ioctl_ficlone(&blob, file).is_ok() {
-            return self.fill(work, &mut blob, None, request);
+            return match judge {
+                Some(verifier) => self.fill_verified(work, verifier, blob, request),
+                None => self.fill(work, &mut blob, None, request),
+            };
         }
         let _ = rustix::fs::fadvise(
             file,
@@ -192,6 +247,10 @@ impl Store {
             rustix::fs::Advice::Sequential,
         );
         file.rewind().map_err(|error| self.unreadable(request, error))?;
+        if let Some(verifier) = judge {
+            copy(&mut file, &blob, request)?;
+            return self.fill_verified(work, verifier, blob, request);
+        }
         self.fill(work, &mut file, Some(&blob), request)
     }
 
@@ -205,8 +264,10 @@ impl Store {
     ) -> Result<Staged<'s>, StoreError> {
         let rootfs = if self.is_root() { Some(work.rootfs()?) } else { None };
         let root = rootfs.as_ref().map(AsFd::as_fd);
-        let found = helper::run(self.helper.as_ref(), source, copy, root, &request.limits)
-            .map_err(|source| StoreError::Import { name: request.name.clone(), source })?;
+        let mut keep = |bytes: &[u8]| copy.map_or(Ok(()), |mut copy| copy.write_all(bytes));
+        let found =
+            helper::run(self.helper.as_ref(), Content::Image, source, &mut keep, root, &request.limits)
+                .map_err(|source| StoreError::Import { name: request.name.clone(), source })?;
         let manifest = ImageManifest::parse(found.manifest.as_bytes())
             .map_err(|source| StoreError::Manifest { name: request.name.clone(), source })?;
         let id = image_id(&found, request)?;
@@ -240,19 +301,27 @@ impl Store {
             .expect(image.id().clone())
             .latest(image.is_latest());
         let work = Work::new(self)?;
-        let copy = if foreign { Some(work.blob()?) } else { None };
-        let mut staged =
-            self.fill(work, &mut blob, copy.as_ref(), &request).map_err(|error| match error {
-                error @ (StoreError::WrongId { .. } | StoreError::Manifest { .. }) => damaged(Some(error)),
-                StoreError::Import { source: HelperError::Archive(cause), name }
-                    if cause.is_about_content() =>
-                {
-                    damaged(Some(StoreError::Import { source: HelperError::Archive(cause), name }))
-                }
-                other => other,
-            })?;
-        staged.new_blob = foreign;
-        if !foreign {
+        let filled = match self.judge().filter(|_| !image.trusted) {
+            Some(verifier) => {
+                let request = request.signed(self.signature(image.key())?);
+                let mine = work.blob()?;
+                copy(&mut blob, &mine, &request)?;
+                self.fill_verified(work, verifier, mine, &request)
+            }
+            None => {
+                let copy = if foreign { Some(work.blob()?) } else { None };
+                self.fill(work, &mut blob, copy.as_ref(), &request)
+            }
+        };
+        let mut staged = filled.map_err(|error| match error {
+            error @ (StoreError::WrongId { .. } | StoreError::Manifest { .. }) => damaged(Some(error)),
+            StoreError::Import { source: HelperError::Archive(cause), name } if cause.is_about_content() => {
+                damaged(Some(StoreError::Import { source: HelperError::Archive(cause), name }))
+            }
+            other => other,
+        })?;
+        staged.new_blob = staged.work.has_blob();
+        if !staged.new_blob {
             staged.record.archive_size = image.archive_size();
         }
         staged.commit()
@@ -295,13 +364,30 @@ impl Store {
         files::lock(self.cas.as_fd(), &name).map_err(|error| StoreError::file("lock", name, error))
     }
 
-    fn unreadable(&self, request: &ImportRequest, error: impl Into<std::io::Error>) -> StoreError {
+    pub(super) fn unreadable(&self, request: &ImportRequest, error: impl Into<std::io::Error>) -> StoreError {
         StoreError::Import { name: request.name.clone(), source: HelperError::Source(error.into()) }
     }
 }
 
+/// Copies an archive into the work area.
+fn copy(source: &mut dyn Read, blob: &File, request: &ImportRequest) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Import { name: request.name.clone(), source };
+    let mut blob = blob;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                blob.write_all(&buffer[..count]).map_err(|error| failed(HelperError::Copy(error)))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(HelperError::Source(error))),
+        }
+    }
+}
+
 fn image_id(found: &Outcome, request: &ImportRequest) -> Result<ImageId, StoreError> {
-    ImageId::new(&format!("sha512-{}", found.sha512)).map_err(|_| StoreError::Import {
+    ImageId::new(&format!("sha512-{}", found.digest)).map_err(|_| StoreError::Import {
         name: request.name.clone(),
         source: HelperError::Died("no digest".to_owned()),
     })

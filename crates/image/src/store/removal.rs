@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
+use super::verify::signature_path;
 use super::work::Work;
 use super::{Locked, Store, StoreError, files, record};
 
@@ -23,6 +24,7 @@ impl Store {
             self.forget_archive(&locked, &image).map_err(failed)?;
         }
         files::remove(self.cas.as_fd(), &format!("blob/{key}")).map_err(failed)?;
+        files::remove(self.cas.as_fd(), &signature_path(key)).map_err(failed)?;
         if self.is_root() {
             self.sweep(&locked, in_use)?;
         }

@@ -60,6 +60,25 @@ impl<'s> Work<'s> {
             .map_err(|error| StoreError::file("create", format!("{}/blob", self.path), error))
     }
 
+    /// Whether there is a file that becomes the archive.
+    pub(super) fn has_blob(&self) -> bool {
+        rustix::fs::statat(&self.dir, "blob", AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Writes what becomes the signature in the store.
+    pub(super) fn signature(&self, content: &[u8]) -> Result<(), StoreError> {
+        files::replace(self.dir.as_fd(), "signature", content)
+            .map_err(|error| StoreError::file("write", format!("{}/signature", self.path), error))
+    }
+
+    /// Moves the signature, if there is one, to its place in the store.
+    pub(super) fn keep_signature(&self, target: &str) -> Result<(), StoreError> {
+        match rustix::fs::renameat(&self.dir, "signature", &self.store.cas, target) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(StoreError::file("store", target, error)),
+        }
+    }
+
     /// Makes the directory that becomes the root of a layer. It does not hand the group of the store down.
     pub(super) fn rootfs(&self) -> Result<OwnedFd, StoreError> {
         let mode = Mode::from_raw_mode(0o755);

@@ -10,11 +10,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use sys::path::{create_dir_all_in_root, open_beneath, open_in_root};
 
-use super::bytes_as_path;
+use super::{Marks, bytes_as_path};
 use crate::archive::{ArchiveError, Problem, Time};
 use crate::limits::{Limit, Limits};
 
@@ -44,13 +44,20 @@ pub(super) struct Levels {
     path: Vec<u8>,
     alias: Option<Level>,
     depth: u32,
+    pub(super) marks: Marks,
 }
 
 impl Levels {
     pub(super) fn new(root: OwnedFd, limits: &Limits) -> Result<Self, ArchiveError> {
         let mut root = Level::hold(root, b"")?;
         root.mtime = Time::default();
-        Ok(Levels { stack: vec![root], path: Vec::new(), alias: None, depth: limits.depth })
+        Ok(Levels {
+            stack: vec![root],
+            path: Vec::new(),
+            alias: None,
+            depth: limits.depth,
+            marks: Marks::default(),
+        })
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -87,7 +94,17 @@ impl Levels {
         self.leave_to(shared)?;
         for name in &components[shared..] {
             match self.open_child(name) {
-                Ok(level) => self.push(level),
+                Ok((level, made)) => {
+                    self.push(level);
+                    match made {
+                        Made::Not => {}
+                        Made::New => self.marks.add_implicit(&self.path)?,
+                        Made::OverWhiteout => {
+                            self.marks.add_implicit(&self.path)?;
+                            self.marks.add_opaque(&self.path)?;
+                        }
+                    }
+                }
                 Err(Errno::LOOP) => return self.enter_alias(path),
                 Err(Errno::NOTDIR) => return Err(ArchiveError::entry(path, Problem::BelowFile)),
                 Err(error) => return Err(ArchiveError::system("open directory", path, error)),
@@ -114,12 +131,13 @@ impl Levels {
     }
 
     /// Leaves all directories.
-    pub(super) fn finish(mut self) -> Result<(), ArchiveError> {
+    pub(super) fn finish(mut self) -> Result<Marks, ArchiveError> {
         if let Some(alias) = self.alias.take() {
             alias.leave()?;
         }
         self.leave_to(0)?;
-        self.stack.pop().map_or(Ok(()), Level::leave)
+        self.stack.pop().map_or(Ok(()), Level::leave)?;
+        Ok(self.marks)
     }
 
     fn push(&mut self, level: Level) {
@@ -143,21 +161,24 @@ impl Levels {
         Ok(())
     }
 
-    fn open_child(&self, name: &[u8]) -> rustix::io::Result<Level> {
+    fn open_child(&self, name: &[u8]) -> rustix::io::Result<(Level, Made)> {
         let parent = &self.stack[self.stack.len() - 1];
         let open = || open_beneath(parent.dir.as_fd(), bytes_as_path(name), DIRECTORY, Mode::empty());
-        match open() {
-            Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&parent.dir, name, IMPLICIT)?;
-                let dir = open()?;
-                if parent.inherits_group {
-                    own(dir.as_fd())?;
-                    rustix::fs::fchmod(&dir, IMPLICIT)?;
-                }
-                Ok(Level { name: name.to_vec(), dir, mtime: Time::default(), inherits_group: false })
+        let made = match open() {
+            Err(Errno::NOENT) => Made::New,
+            Err(Errno::NOTDIR) if is_whiteout(parent.dir.as_fd(), name) => {
+                rustix::fs::unlinkat(&parent.dir, name, AtFlags::empty())?;
+                Made::OverWhiteout
             }
-            opened => Level::hold_raw(opened?, name),
+            opened => return Ok((Level::hold_raw(opened?, name)?, Made::Not)),
+        };
+        rustix::fs::mkdirat(&parent.dir, name, IMPLICIT)?;
+        let dir = open()?;
+        if parent.inherits_group {
+            own(dir.as_fd())?;
+            rustix::fs::fchmod(&dir, IMPLICIT)?;
         }
+        Ok((Level { name: name.to_vec(), dir, mtime: Time::default(), inherits_group: false }, made))
     }
 
     fn enter_alias(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
@@ -200,6 +221,20 @@ impl Levels {
         }
         Ok(false)
     }
+}
+
+/// Whether a directory had to be made.
+enum Made {
+    Not,
+    New,
+    OverWhiteout,
+}
+
+/// Whether `name` in `dir` is a whiteout of this layer.
+pub(super) fn is_whiteout(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+    })
 }
 
 impl Level {

@@ -9,7 +9,7 @@ use tar_core::{EntryType, SparseEntry};
 use crate::archive::sample::{MANIFEST, Sample};
 use crate::archive::{ArchiveError, Problem};
 use crate::limits::{Limit, Limits};
-use crate::pipeline::{self, Outcome};
+use crate::pipeline::{self, Content, Outcome};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -34,7 +34,7 @@ impl Place {
 
     fn unpack_with(&self, archive: Vec<u8>, limits: &Limits) -> Result<Outcome, ArchiveError> {
         let root = sys::path::open_directory(&self.root()).unwrap();
-        let outcome = pipeline::run(std::io::Cursor::new(archive), Some(root), limits, false);
+        let outcome = pipeline::run(Content::Image, std::io::Cursor::new(archive), Some(root), limits, false);
         let outside: Vec<_> = std::fs::read_dir(self.outside()).unwrap().collect();
         assert_eq!(outside.len(), 1, "something was made outside: {outside:?}");
         let file = self.outside().join("file");
@@ -578,7 +578,7 @@ fn a_flipped_bit_changes_the_digest_or_is_an_error() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;
             match Place::new().unpack(damaged) {
-                Ok(outcome) => assert_ne!(outcome.sha512, good.sha512, "{at}"),
+                Ok(outcome) => assert_ne!(outcome.digest, good.digest, "{at}"),
                 Err(_) => errors += 1,
             }
         }
