@@ -14,11 +14,12 @@ use crate::apps::manifest::ImageFacts;
 use crate::commands::image::list::Row;
 use crate::context::Context;
 use crate::options::pull::PullPolicy;
-use crate::signatures;
+use crate::remote::archive::Archive;
 use crate::store_lock;
+use crate::{remote, signatures};
 
-/// What this build can do about an image that is not in the store.
-const WAYS: &str = "this build takes images from .aci files (/path/to/image.aci) and from the store only";
+/// What this build can do about an image that is neither an archive nor has a name.
+const WAYS: &str = "this build takes images by name, from .aci files and URLs, and from the store only";
 
 /// An image of the store with its manifest.
 #[derive(Debug)]
@@ -61,32 +62,47 @@ impl<'a> From<&'a StoredImage> for ImageFacts<'a> {
     }
 }
 
-/// Finds the image that `request` names; brings it into the store when it is a file.
+/// Finds the image that `request` names; brings it, and what it depends on, into the store where that lacks it.
 pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) -> Result<StoredImage> {
     let text = &request.image;
     let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
-    match &reference {
-        ImageReference::File(path) => import(context, path, request.signature.as_deref()),
+    let found = by_reference(context, &reference, request.signature.as_deref(), pull)
+        .with_context(|| format!("cannot use image {text:?}"))?;
+    remote::dependencies::fetch(context, &found.image, pull)?;
+    Ok(found)
+}
+
+/// As [`find`], without what the image depends on.
+pub(crate) fn by_reference(
+    context: &Context,
+    reference: &ImageReference,
+    signature: Option<&Path>,
+    pull: PullPolicy,
+) -> Result<StoredImage> {
+    match reference {
+        ImageReference::File(path) => import(context, path, signature),
         ImageReference::Hash(id) => {
             context.progress("image", format_args!("using image from the store with hash {id}"));
-            by_id(context, id).with_context(|| format!("cannot use image {text:?}"))
+            by_id(context, id)
         }
-        ImageReference::Appc { .. } => {
-            ensure!(
-                pull != PullPolicy::Update,
-                "cannot look for an update of image {text:?}: {WAYS}; --pull-policy=new takes what the store has"
-            );
+        ImageReference::Url(url) => {
+            StoredImage::new(context, Archive::at(url, signature).fetch(context, pull)?)
+        }
+        ImageReference::Appc { name, labels } => {
             let store = context.store()?;
-            let found = store.find(&reference).with_context(|| format!("cannot look for image {text:?}"))?;
-            let Some(image) = found else {
-                bail!("image {text:?} is not in the store: {WAYS}");
-            };
-            context
-                .progress("image", format_args!("using image from local store for image name {reference}"));
-            store.touch(&image);
-            StoredImage::new(context, image)
+            let stored = if pull == PullPolicy::Update { None } else { store.find(reference)? };
+            if let Some(image) = stored {
+                context.progress(
+                    "image",
+                    format_args!("using image from local store for image name {reference}"),
+                );
+                store.touch(&image);
+                return StoredImage::new(context, image);
+            }
+            ensure!(pull != PullPolicy::Never, "it is not in the store, and --pull-policy=never");
+            StoredImage::new(context, remote::name::fetch(context, name, labels, None, signature)?)
         }
-        _ => bail!("cannot fetch image {text:?}: {WAYS}"),
+        _ => bail!("{WAYS}"),
     }
 }
 
