@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use image::Store;
+use image::{Limits, Store};
 use pod::Pods;
 
 use crate::cli::global::DATA_DIR;
@@ -79,6 +79,16 @@ impl Context {
         get_or_try(&self.store, || {
             Ok(Store::open(self.data_dir()?)?.with_verifier(Judge::new(&self.roots, self.insecure)))
         })
+    }
+
+    /// What an image may cost.
+    pub(crate) fn limits(&self) -> Result<Limits> {
+        let configured = &self.config()?.image_limits;
+        let mut limits = Limits::default();
+        limits.unpacked = configured.unpacked_bytes.unwrap_or(limits.unpacked);
+        limits.ratio = configured.compression_ratio.unwrap_or(limits.ratio);
+        limits.entries = configured.entries.unwrap_or(limits.entries);
+        Ok(limits)
     }
 
     /// Refuses to go on without root.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use appc::{ImageId, ImageManifest, ImageReference};
-use image::{Image, ImportRequest};
+use image::{Image, ImportRequest, LocalImage, Verification};
 use pod::Place;
 
 use crate::apps::AppRequest;
@@ -17,9 +18,6 @@ use crate::options::pull::PullPolicy;
 use crate::remote::archive::Archive;
 use crate::store_lock;
 use crate::{remote, signatures};
-
-/// What this build can do about an image that is neither an archive nor has a name.
-const WAYS: &str = "this build takes images by name, from .aci files and URLs, and from the store only";
 
 /// An image of the store with its manifest.
 #[derive(Debug)]
@@ -102,8 +100,26 @@ pub(crate) fn by_reference(
             ensure!(pull != PullPolicy::Never, "it is not in the store, and --pull-policy=never");
             StoredImage::new(context, remote::name::fetch(context, name, labels, None, signature)?)
         }
-        _ => bail!("{WAYS}"),
+        ImageReference::OciLayout { path, reference } => {
+            import_local(context, &LocalImage::OciLayout(path), reference.as_deref())
+        }
+        ImageReference::OciArchive { path, reference } => {
+            import_local(context, &LocalImage::OciArchive(path), reference.as_deref())
+        }
+        ImageReference::DockerArchive { path, reference } => {
+            import_local(context, &LocalImage::DockerArchive(path), reference.as_deref())
+        }
+        ImageReference::Docker(reference) | ImageReference::OciRegistry(reference) => {
+            StoredImage::new(context, remote::registry::fetch(context, reference, pull)?)
+        }
     }
+}
+
+/// Brings an OCI or Docker image in a directory or archive of this host into the store.
+fn import_local(context: &Context, local: &LocalImage<'_>, reference: Option<&str>) -> Result<StoredImage> {
+    context.progress("image", format_args!("using image from {local}"));
+    let image = context.store()?.import_local(local, reference, &context.limits()?)?;
+    StoredImage::new(context, image)
 }
 
 /// The image of the store with this ID, or the only one whose ID begins so.
@@ -134,7 +150,7 @@ pub(crate) fn stored_if_any(context: &Context, text: &str) -> Result<Option<Stor
 /// Brings the image in the file `path` into the store.
 pub(crate) fn import(context: &Context, path: &Path, signature: Option<&Path>) -> Result<StoredImage> {
     let file = open(path)?;
-    let mut request = ImportRequest::new(path.display().to_string());
+    let mut request = ImportRequest::new(path.display().to_string()).limits(context.limits()?);
     if !context.insecure.skips_image_check() {
         request = request.signed(Some(signatures::of_file(path, signature)?));
     }
@@ -162,6 +178,31 @@ fn import_with(context: &Context, path: &Path, file: &File, request: &ImportRequ
 pub(crate) fn remove(context: &Context, image: &StoredImage) -> Result<()> {
     let _lock = store_lock::exclude(context.data_dir()?)?;
     Ok(context.store()?.remove(image.key(), &trees_in_use(context)?)?)
+}
+
+/// Removes the images that no pod uses and nobody used for `age`, and what is left of others.
+pub(crate) fn collect_garbage(context: &Context, age: Duration) -> Result<Vec<Image>> {
+    let _lock = store_lock::exclude(context.data_dir()?)?;
+    let keys = keys_in_use(context)?;
+    Ok(context.store()?.collect_garbage(age, &keys, &trees_in_use(context)?)?)
+}
+
+/// Compares the files of `image` with its archive, and makes them anew where they differ.
+pub(crate) fn verify(context: &Context, image: &StoredImage) -> Result<Verification> {
+    let _lock = store_lock::exclude(context.data_dir()?)?;
+    Ok(context.store()?.verify_layers(&image.image, &trees_in_use(context)?)?)
+}
+
+/// The images that pods name which are not garbage.
+fn keys_in_use(context: &Context) -> Result<BTreeSet<String>> {
+    let pods = context.pods()?;
+    let mut keys = BTreeSet::new();
+    for (uuid, place) in pods.walk(&[Place::Embryo, Place::Prepare, Place::Prepared, Place::Run])? {
+        let Some(pod) = pods.get_from(uuid, place)? else { continue };
+        let Ok(manifest) = pod.dir.manifest() else { continue };
+        keys.extend(manifest.apps.iter().map(|app| app.image.id.key().to_owned()));
+    }
+    Ok(keys)
 }
 
 /// The rendered images that pods stand on, those included that only wait to be deleted.

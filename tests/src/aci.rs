@@ -57,6 +57,16 @@ impl Aci {
         self
     }
 
+    /// Sets a label of the manifest.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Aci {
+        if let Some(labels) = self.manifest["labels"].as_array_mut() {
+            labels.retain(|label| label["name"] != name);
+            labels.push(json!({"name": name, "value": value}));
+        }
+        self
+    }
+
     /// Adds an annotation to the manifest.
     #[must_use]
     pub fn annotation(mut self, name: &str, value: &str) -> Aci {
@@ -139,6 +149,18 @@ impl Aci {
     #[must_use]
     pub fn entries(&self) -> &[u8] {
         &self.entries
+    }
+
+    /// No image, but the entries of a layer of an OCI image, whose paths begin at its root: see [`Aci::layer`].
+    #[must_use]
+    pub fn changes() -> Aci {
+        Aci { manifest: Value::Null, entries: Vec::new(), manifest_last: false }
+    }
+
+    /// The entries alone as an archive.
+    #[must_use]
+    pub fn layer(&self) -> Vec<u8> {
+        [self.entries.as_slice(), &[0; 1024]].concat()
     }
 
     fn add_tree(&mut self, from: &Path, to: &str) -> Result<()> {

@@ -23,14 +23,19 @@ const APPLETS: &[&str] = &[
     "touch", "tr", "true", "umount", "uname", "unshare", "wc", "wget",
 ];
 
+/// The static busybox of the host.
+pub fn binary() -> &'static [u8] {
+    static BINARY: OnceLock<Vec<u8>> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let path = root::cached().unwrap_or_else(|error| panic!("{error:?}")).join("bin/busybox");
+        std::fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+    })
+}
+
 /// An image `name` with a static busybox, a few users, and no app.
 #[must_use]
 pub fn busybox(name: &str) -> Aci {
-    static BINARY: OnceLock<Vec<u8>> = OnceLock::new();
-    let binary = BINARY.get_or_init(|| {
-        let path = root::cached().unwrap_or_else(|error| panic!("{error:?}")).join("bin/busybox");
-        std::fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
-    });
+    let binary = binary();
     let mut aci = Aci::new(name)
         .dir("rootfs/bin", 0o755)
         .file("rootfs/bin/busybox", 0o755, binary)

@@ -5,7 +5,7 @@
 //! within a layer stay links.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::remove::{names, remove_tree};
 use crate::store::Tree;
+use crate::unpack::OPAQUE;
 
 /// Directories inside one another that are copied at most: each holds two descriptors open.
 const DEPTH: usize = 400;
@@ -28,15 +29,20 @@ const DEPTH: usize = 400;
 /// What reading a layer or writing to `target` says; `ENAMETOOLONG` for directories that are nested too deep.
 pub fn copy_tree(tree: &Tree, target: BorrowedFd<'_>) -> io::Result<()> {
     for layer in tree.layers.iter().rev() {
-        copy_layer(layer, target, &Whitelist::default())?;
+        copy(layer, target, &Whitelist::default(), true)?;
     }
     Ok(())
 }
 
-/// Copies the part of the layer at `source` that `whitelist` shows onto what is in `target`.
+/// Copies the part of the layer at `source` that `whitelist` shows into the empty directory `target`. It stays a layer: what it
+/// takes away from those below, it still does.
 pub(crate) fn copy_layer(source: &Path, target: BorrowedFd<'_>, whitelist: &Whitelist) -> io::Result<()> {
+    copy(source, target, whitelist, false)
+}
+
+fn copy(source: &Path, target: BorrowedFd<'_>, whitelist: &Whitelist, flatten: bool) -> io::Result<()> {
     let source = sys::path::open_directory(source)?;
-    let mut copier = Copier { target, whitelist, links: HashMap::new(), path: PathBuf::new() };
+    let mut copier = Copier { target, whitelist, flatten, links: HashMap::new(), path: PathBuf::new() };
     copier.directory(source.as_fd(), target, 0)?;
     Ok(())
 }
@@ -64,6 +70,8 @@ impl Whitelist {
 struct Copier<'a> {
     target: BorrowedFd<'a>,
     whitelist: &'a Whitelist,
+    /// Whether what takes away takes away, and is gone then.
+    flatten: bool,
     /// Where the files with several names are in the target, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     path: PathBuf,
@@ -101,11 +109,18 @@ impl Copier<'_> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
             let from = open(source, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let opaque = is_opaque(&from);
+            if opaque && self.flatten {
+                remove_tree(target, name)?;
+            }
             let into = self.make_directory(target, name)?;
+            if opaque && !self.flatten {
+                rustix::fs::fsetxattr(&into, OPAQUE, b"y", XattrFlags::empty())?;
+            }
             return self.directory(from.as_fd(), into.as_fd(), depth + 1);
         }
         remove_tree(target, name)?;
-        if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+        if self.flatten && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
             return Ok(());
         }
         let identity = (stat.st_dev, stat.st_ino);
@@ -141,6 +156,12 @@ impl Copier<'_> {
         rustix::fs::mkdirat(target, name, Mode::RWXU)?;
         open(target, name, flags)
     }
+}
+
+/// Whether a directory of a layer hides what layers below have in it.
+fn is_opaque(directory: &OwnedFd) -> bool {
+    let mut value = [0; 2];
+    rustix::fs::fgetxattr(directory, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")
 }
 
 fn open(at: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -226,7 +247,7 @@ fn set_owner(target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Err
 }
 
 /// Gives `target` the owner, mode, extended attributes and times of `source`, in the order in which they last.
-fn copy_attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn copy_attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(source)?;
     let (user, group) = owner(&stat);
     rustix::fs::fchown(target, user, group)?;
@@ -237,21 +258,33 @@ fn copy_attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(),
 
 /// Those that unpacking keeps, too: others belong to this host, not to the image.
 fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    for (name, value) in xattrs(source)?.iter().filter(|(name, _)| name.as_bytes() != OPAQUE.as_bytes()) {
+        rustix::fs::fsetxattr(target, &**name, value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// The extended attributes of a file that say something about it: those that unpacking keeps, and the mark of an opaque directory.
+pub(crate) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(CString, Vec<u8>)>, Errno> {
     let mut list = vec![0; 64 << 10];
-    let length = match rustix::fs::flistxattr(source, &mut list[..]) {
-        Err(Errno::NOTSUP) => return Ok(()),
+    let length = match rustix::fs::flistxattr(file, &mut list[..]) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
         listed => listed?,
     };
+    let mut found = Vec::new();
     for name in list[..length].split_inclusive(|byte| *byte == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
         let bytes = name.to_bytes();
-        let kept = bytes == b"security.capability"
+        let counts = bytes == b"security.capability"
+            || bytes == OPAQUE.as_bytes()
             || (bytes.starts_with(b"user.") && !bytes.starts_with(b"user.overlay."));
-        if kept {
+        if counts {
             let mut value = vec![0; 64 << 10];
-            let length = rustix::fs::fgetxattr(source, name, &mut value[..])?;
-            rustix::fs::fsetxattr(target, name, &value[..length], XattrFlags::empty())?;
+            let length = rustix::fs::fgetxattr(file, name, &mut value[..])?;
+            value.truncate(length);
+            found.push((name.to_owned(), value));
         }
     }
-    Ok(())
+    found.sort();
+    Ok(found)
 }

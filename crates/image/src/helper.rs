@@ -55,6 +55,8 @@ enum Work {
     Check(Content),
     /// Read as far as the manifest of an App Container image.
     Manifest,
+    /// Write it uncompressed to the standard output; the answer comes on the standard error output.
+    Expand,
 }
 
 /// What a helper answers.
@@ -62,6 +64,8 @@ enum Work {
 enum Answer {
     Outcome(Box<Outcome>),
     Manifest(String),
+    /// The digest (SHA-512).
+    Expanded(String),
 }
 
 /// Why there is no outcome.
@@ -97,9 +101,9 @@ pub(crate) fn run(
     limits: &Limits,
 ) -> Result<Outcome, HelperError> {
     let work = if root.is_some() { Work::Unpack(content) } else { Work::Check(content) };
-    match ask(program, source, copy, root, &Job { work, limits: limits.clone() })? {
+    match ask(program, source, copy, root, None, &Job { work, limits: limits.clone() })? {
         Answer::Outcome(outcome) => Ok(*outcome),
-        Answer::Manifest(_) => Err(HelperError::Died("another answer".to_owned())),
+        _ => Err(HelperError::Died("another answer".to_owned())),
     }
 }
 
@@ -109,10 +113,24 @@ pub(crate) fn manifest(
     source: &mut dyn Read,
     limits: &Limits,
 ) -> Result<String, HelperError> {
-    match ask(program, source, &mut |_| Ok(()), None, &Job { work: Work::Manifest, limits: limits.clone() })?
-    {
+    let job = Job { work: Work::Manifest, limits: limits.clone() };
+    match ask(program, source, &mut |_| Ok(()), None, None, &job)? {
         Answer::Manifest(text) => Ok(text),
-        Answer::Outcome(_) => Err(HelperError::Died("another answer".to_owned())),
+        _ => Err(HelperError::Died("another answer".to_owned())),
+    }
+}
+
+/// Writes the archive `source` uncompressed to `out`; returns its SHA-512 in hexadecimal digits.
+pub(crate) fn expand(
+    program: Option<&PathBuf>,
+    source: &mut dyn Read,
+    out: &File,
+    limits: &Limits,
+) -> Result<String, HelperError> {
+    let job = Job { work: Work::Expand, limits: limits.clone() };
+    match ask(program, source, &mut |_| Ok(()), None, Some(out), &job)? {
+        Answer::Expanded(digest) => Ok(digest),
+        _ => Err(HelperError::Died("another answer".to_owned())),
     }
 }
 
@@ -121,9 +139,10 @@ fn ask(
     source: &mut dyn Read,
     copy: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     root: Option<BorrowedFd<'_>>,
+    out: Option<&File>,
     job: &Job,
 ) -> Result<Answer, HelperError> {
-    let mut child = start(program, root, job)?;
+    let mut child = start(program, root, out, job)?;
     let fed = match child.stdin.take() {
         Some(stdin) => feed(source, copy, stdin),
         None => Ok(()),
@@ -134,6 +153,8 @@ fn ask(
     let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let _ = stdout.take(ANSWER).read_to_end(&mut answer);
+    } else if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(ANSWER).read_to_end(&mut answer);
     }
     let status = child.wait().map_err(HelperError::Start)?;
     fed?;
@@ -146,10 +167,19 @@ fn ask(
     }
 }
 
-fn start(program: Option<&PathBuf>, root: Option<BorrowedFd<'_>>, job: &Job) -> Result<Child, HelperError> {
+fn start(
+    program: Option<&PathBuf>,
+    root: Option<BorrowedFd<'_>>,
+    out: Option<&File>,
+    job: &Job,
+) -> Result<Child, HelperError> {
     let job = serde_json::to_string(job).map_err(|error| HelperError::Start(error.into()))?;
     let mut command = Command::new(program.map_or_else(|| "/proc/self/exe".into(), PathBuf::clone));
-    command.arg0(HELPER_NAME).arg(job).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg0(HELPER_NAME).arg(job).env_clear().stdin(Stdio::piped());
+    match out {
+        Some(out) => command.stdout(out.try_clone().map_err(HelperError::Copy)?).stderr(Stdio::piped()),
+        None => command.stdout(Stdio::piped()),
+    };
     if let Some(root) = root {
         // The child has the same descriptor until it executes the program.
         command.current_dir(format!("/proc/self/fd/{}", root.as_raw_fd()));
@@ -191,15 +221,16 @@ fn feed(
 
 /// The `main` of the helper process: call it first of all when `argv[0]` is [`HELPER_NAME`].
 pub fn helper_main() -> ExitCode {
-    let result = match std::env::args().nth(1).map(|job| serde_json::from_str::<Job>(&job)) {
-        Some(Ok(job)) => work(&job),
+    let job = match std::env::args().nth(1).map(|job| serde_json::from_str::<Job>(&job)) {
+        Some(Ok(job)) => job,
         _ => return ExitCode::from(254),
     };
-    let Ok(answer) = serde_json::to_vec(&result) else { return ExitCode::from(254) };
-    match rustix_write_all(&answer) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(254),
-    }
+    let Ok(answer) = serde_json::to_vec(&work(&job)) else { return ExitCode::from(254) };
+    let written = match job.work {
+        Work::Expand => write_all(io::stderr().as_fd(), &answer),
+        _ => write_all(io::stdout().as_fd(), &answer),
+    };
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(254) }
 }
 
 fn work(job: &Job) -> Result<Answer, ArchiveError> {
@@ -216,14 +247,18 @@ fn work(job: &Job) -> Result<Answer, ArchiveError> {
                 .map(|outcome| Answer::Outcome(Box::new(outcome)))
         }
         Work::Manifest => pipeline::manifest(stdin, &job.limits).map(Answer::Manifest),
+        Work::Expand => {
+            let out = io::stdout();
+            let write = |bytes: &[u8]| write_all(out.as_fd(), bytes);
+            pipeline::expand(stdin, &job.limits, write).map(Answer::Expanded)
+        }
     }
 }
 
-/// Standard output without the line buffer of `println!`, and without its panic.
-fn rustix_write_all(mut bytes: &[u8]) -> rustix::io::Result<()> {
-    let stdout = io::stdout();
+/// Without the line buffer of `println!`, and without its panic.
+fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::write(stdout.as_fd(), bytes) {
+        match rustix::io::write(out, bytes) {
             Err(rustix::io::Errno::INTR) => {}
             written => bytes = &bytes[written?..],
         }

@@ -71,6 +71,18 @@ pub enum Limit {
     Marks,
 }
 
+impl Limit {
+    /// The field of rkt's configuration (kind `imageLimits`, in `images.d`) that sets the limit, if one does.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Limit::Entries => Some("entries"),
+            Limit::Unpacked => Some("unpackedBytes"),
+            Limit::Ratio => Some("compressionRatio"),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -105,6 +105,29 @@ pub fn run(
     })
 }
 
+/// Hands the uncompressed `source` to `write`, piece by piece, and returns its SHA-512.
+pub fn expand(
+    source: impl Read,
+    limits: &Limits,
+    write: impl Fn(&[u8]) -> rustix::io::Result<()>,
+) -> Result<String, ArchiveError> {
+    let mut decompressor = Decompressor::new(source, limits.decoder_memory)?;
+    let mut hasher = Sha512::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = decompressor.fill(&mut buffer)?;
+        hasher.update(&buffer[..count]);
+        write(&buffer[..count]).map_err(|error| ArchiveError::System {
+            doing: "write".to_owned(),
+            entry: "the archive".to_owned(),
+            errno: error.raw_os_error(),
+        })?;
+        if count < CHUNK {
+            return Ok(hex(&hasher.finalize()));
+        }
+    }
+}
+
 fn digest<D: Digest>(chunks: Receiver<Arc<Chunk>>) -> String {
     let mut hasher = D::new();
     for chunk in chunks {

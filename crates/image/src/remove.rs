@@ -15,7 +15,7 @@ const DEPTH: usize = 32;
 ///
 /// # Errors
 /// `EXDEV` when something is mounted inside; what else unlinkat(2) says. The tree may be half removed then.
-pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<()> {
+pub fn remove_tree(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR) => {}

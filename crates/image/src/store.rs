@@ -6,14 +6,18 @@
 //! ├── name/NAME/KEY           empty: finds the images of a name ('/' is written %2f)
 //! ├── blob/KEY                the archive as it was received, compressed or not
 //! ├── blob/KEY.asc            its signature, when it came with one
+//! ├── blob/sha256-DIGEST      a layer of an OCI image as it was received; shared by the images that have it
 //! ├── layer/ID/rootfs/        the files of one layer          root only
 //! ├── layer/ID/complete       marker: they are all there      root only
+//! ├── layer/ID/facts.json     of a layer of an OCI image: sizes, blob, what it says about layers below (`facts.rs`)
 //! ├── tree/TREE               layer IDs of a rendered image, a line each, top first
 //! ├── known/…                 archives that need not be read again (`known.rs`)     root only
 //! ├── lock/…                  files to lock
 //! └── tmp/                    work areas of others than root; root's are in layer/
 //! ```
-//! KEY is `sha512-` and the first 64 digits of the SHA-512 of the uncompressed archive. TREE is `deps-sha512-` and 64
+//! KEY is `sha512-` and the first 64 digits of the SHA-512 of the uncompressed archive; for an OCI image, of its translated manifest,
+//! which names its layers (`oci.rs`). The ID of a layer is the KEY of the archive, or `sha256-` and the digest of the uncompressed
+//! layer; `part-…` and `attr-…` were made here of others. TREE is `deps-sha512-` and 64
 //! digits of the digest of its layer IDs.
 //!
 //! **Nothing half-stored is ever taken for whole.** Images and layers are made in a work area and moved to their place
@@ -25,15 +29,21 @@
 //! **Root trusts nobody.** Members of the group `rkt` may write records and archives. Root takes a record that another
 //! user wrote for a hint only: before anything of it is used, the archive is read again ([`Store::admit`]).
 
+mod attributes;
 mod error;
+mod facts;
 mod files;
 mod import;
 mod known;
 mod layer;
+mod local;
 mod lookup;
+mod oci;
+mod output;
 mod record;
 mod removal;
 mod render;
+mod verification;
 mod verify;
 mod work;
 
@@ -48,8 +58,10 @@ use sha2::{Digest, Sha512};
 
 pub use error::StoreError;
 pub use import::{ImportRequest, Staged};
+pub use local::LocalImage;
 pub use record::Image;
 pub use render::Tree;
+pub use verification::Verification;
 pub use verify::{Refusal, Verifier};
 
 use crate::pipeline::hex;

@@ -28,6 +28,7 @@ use crate::limits::{Limit, Limits};
 use crate::remove::remove_tree;
 use levels::{Levels, is_whiteout, timestamps};
 pub use marks::Marks;
+pub(crate) use marks::OPAQUE;
 
 /// Hard links that may wait for their targets, and how often the waiting ones are tried.
 const EARLY_LINKS: usize = 100_000;
@@ -85,6 +86,7 @@ impl Unpacker {
             set_owner_and_mode(root.as_fd(), entry, true)?;
             self.set_xattrs(root.as_fd(), entry)?;
             self.levels.set_root_time(entry.mtime);
+            self.levels.marks.implicit.remove(&b""[..]);
             return Ok(());
         }
         let (parent, name) = split(path);

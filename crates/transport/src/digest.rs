@@ -41,6 +41,18 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// The digest with these bytes as its value.
+    ///
+    /// # Errors
+    /// When there are too few or too many for the algorithm.
+    pub fn new(algorithm: Algorithm, value: &[u8]) -> Result<Self, InvalidDigest> {
+        let hex = hex(value);
+        if hex.len() != algorithm.digits() {
+            return Err(InvalidDigest(format!("{}:{hex}", algorithm.name())));
+        }
+        Ok(Self { algorithm, hex })
+    }
+
     /// The SHA-256 digest with this value.
     pub fn of_sha256(value: [u8; 32]) -> Self {
         Self { algorithm: Algorithm::Sha256, hex: hex(&value) }

@@ -92,7 +92,7 @@ macro_rules! entry {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 20] = [
+pub(crate) static TABLE: [Entry; 25] = [
     entry!(
         &["cat-manifest"],
         "Inspect and print the pod manifest",
@@ -146,6 +146,20 @@ pub(crate) static TABLE: [Entry; 20] = [
         description: "IMAGE should be a string referencing an image: either an ID or a name."
     ),
     entry!(
+        &["image", "export"],
+        "Export a stored image to an ACI file",
+        "[--overwrite] IMAGE OUTPUT_ACI_FILE",
+        image::export, ExportArgs,
+        description: "IMAGE should be a string referencing an image: either an ID or a name.\nAn OCI image becomes an App Container image with all its files."
+    ),
+    entry!(
+        &["image", "extract"],
+        "Extract a stored image to a directory",
+        "[--overwrite] [--rootfs-only] IMAGE OUTPUT_DIR",
+        image::extract, ExtractArgs,
+        description: "IMAGE should be a string referencing an image: either an ID or a name.\nThe images that it depends on are left out: see rkt image render."
+    ),
+    entry!(
         &["image", "fetch"],
         "Fetch image(s) and store them in the local store",
         "IMAGE...",
@@ -154,18 +168,44 @@ pub(crate) static TABLE: [Entry; 20] = [
         hidden: true
     ),
     entry!(
+        &["image", "gc"],
+        "Garbage collect local store",
+        "[--grace-period=duration]",
+        image::gc, GcArgs,
+        description: "Removes the images that no pod uses and nobody used for a while, and what is left of others."
+    ),
+    entry!(
         &["image", "list"],
         "List images in the local store",
         "",
         image::list, ListArgs,
         description: "Optionally, allows the user to specify the fields and sort order."
     ),
+    Entry {
+        run: |context, matches| {
+            image::extract::render(context, &image::extract::RenderArgs::from_arg_matches(matches)?)
+        },
+        description: "IMAGE should be a string referencing an image: either an ID or a name.\nThe images that it depends on are part of the result.",
+        ..entry::<image::extract::RenderArgs>(
+            &["image", "render"],
+            "Render a stored image to a directory with all its dependencies",
+            "[--overwrite] [--rootfs-only] IMAGE OUTPUT_DIR",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
     entry!(
         &["image", "rm"],
         "Remove one or more images with the given IDs or image names from the local store",
         "IMAGE...",
         image::rm,
         RmArgs
+    ),
+    entry!(
+        &["image", "verify"],
+        "Verify one or more rendered images in the local store",
+        "IMAGE...",
+        image::verify, VerifyArgs,
+        description: "Compares the files of each image with its stored archive, and makes them anew where they differ."
     ),
     entry!(&["list"], "List pods", "", list, ListArgs),
     entry!(

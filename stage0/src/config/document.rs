@@ -15,6 +15,31 @@ pub(crate) enum Kind {
     Paths,
     Stage1,
     Fetch,
+    ImageLimits,
+}
+
+/// What the layers of an image may cost; what is absent has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageLimits {
+    /// Bytes of one uncompressed archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unpacked_bytes: Option<u64>,
+    /// Uncompressed bytes for each compressed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compression_ratio: Option<u64>,
+    /// Files, directories and others in one archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entries: Option<u64>,
+}
+
+impl ImageLimits {
+    /// What `later` sets holds.
+    pub(crate) fn override_with(&mut self, later: &Self) {
+        self.unpacked_bytes = later.unpacked_bytes.or(self.unpacked_bytes);
+        self.compression_ratio = later.compression_ratio.or(self.compression_ratio);
+        self.entries = later.entries.or(self.entries);
+    }
 }
 
 /// A user and a password, neither empty.
@@ -96,6 +121,7 @@ pub(crate) enum Content<'a> {
         location: Option<&'a str>,
     },
     Fetch(&'a Fetch),
+    ImageLimits(&'a ImageLimits),
 }
 
 impl<'a> Document<'a> {
@@ -106,6 +132,7 @@ impl<'a> Document<'a> {
             Content::Paths { .. } => "paths",
             Content::Stage1 { .. } => "stage1",
             Content::Fetch(_) => "fetch",
+            Content::ImageLimits(_) => "imageLimits",
         };
         Self { version: "v1", kind, content }
     }
@@ -188,6 +215,7 @@ pub(crate) fn parse(text: &[u8], allowed: &[Kind], config: &mut Config) -> Resul
         ("paths", "v1") => Kind::Paths,
         ("stage1", "v1") => Kind::Stage1,
         ("fetch", "v1") => Kind::Fetch,
+        ("imageLimits", "v1") => Kind::ImageLimits,
         (kind, version) => bail!("kind {kind:?} in version {version:?} is not known"),
     };
     ensure!(
@@ -201,7 +229,24 @@ pub(crate) fn parse(text: &[u8], allowed: &[Kind], config: &mut Config) -> Resul
         Kind::Paths => paths(serde_json::from_slice(text)?, config),
         Kind::Stage1 => stage1(serde_json::from_slice(text)?, config),
         Kind::Fetch => fetch(serde_json::from_slice(text)?, &mut config.fetch),
+        Kind::ImageLimits => image_limits(&serde_json::from_slice(text)?, config),
     }
+}
+
+fn image_limits(limits: &ImageLimits, config: &mut Config) -> Result<()> {
+    let slots = |limits: &ImageLimits| {
+        [
+            ("unpackedBytes", limits.unpacked_bytes),
+            ("compressionRatio", limits.compression_ratio),
+            ("entries", limits.entries),
+        ]
+    };
+    for ((name, new), (_, old)) in slots(limits).into_iter().zip(slots(&config.image_limits)) {
+        ensure!(new != Some(0), "{name:?} is 0");
+        ensure!(new.is_none() || old.is_none(), "{name:?} is set twice");
+    }
+    config.image_limits.override_with(limits);
+    Ok(())
 }
 
 fn auth(fields: AuthFields, config: &mut Config) -> Result<()> {
@@ -297,7 +342,8 @@ fn check_location(location: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 5] = [Kind::Auth, Kind::DockerAuth, Kind::Paths, Kind::Stage1, Kind::Fetch];
+    const ALL: [Kind; 6] =
+        [Kind::Auth, Kind::DockerAuth, Kind::Paths, Kind::Stage1, Kind::Fetch, Kind::ImageLimits];
 
     #[test]
     fn broken_documents_name_the_fault() {
@@ -333,6 +379,7 @@ mod tests {
                 r#"{"rktKind":"stage1","rktVersion":"v1"}"#,
                 "neither \"name\" nor \"location\" of a stage1 is given",
             ),
+            (r#"{"rktKind":"imageLimits","rktVersion":"v1","entries":0}"#, "\"entries\" is 0"),
             (
                 r#"{"rktKind":"stage1","rktVersion":"v1","location":"s.aci"}"#,
                 "default stage1 image location is either a relative path or a URL without scheme: \"s.aci\"",

@@ -6,6 +6,7 @@
 //! --user-config (user)    ─┘  paths.d/*.json   kind  paths
 //!                             stage1.d/*.json  kind  stage1
 //!                             fetch.d/*.json   kind  fetch
+//!                             images.d/*.json  kind  imageLimits
 //! ```
 //!
 //! A later root overrides an earlier one per key: a domain, a registry, a path, the stage1's name with its version,
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 pub(crate) use document::Document;
-use document::{Auth, Basic, Content, Fetch, Kind};
+use document::{Auth, Basic, Content, Fetch, ImageLimits, Kind};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -48,14 +49,17 @@ pub(crate) struct Config {
     pub(crate) stage1_location: Option<String>,
     /// What a download may cost.
     pub(crate) fetch: Fetch,
+    /// What an image may cost.
+    pub(crate) image_limits: ImageLimits,
 }
 
 /// The directories of a root and the kinds that may stand in each.
-const DIRECTORIES: [(&str, &[Kind]); 4] = [
+const DIRECTORIES: [(&str, &[Kind]); 5] = [
     ("auth.d", &[Kind::Auth, Kind::DockerAuth]),
     ("paths.d", &[Kind::Paths]),
     ("stage1.d", &[Kind::Stage1]),
     ("fetch.d", &[Kind::Fetch]),
+    ("images.d", &[Kind::ImageLimits]),
 ];
 
 impl Config {
@@ -78,6 +82,7 @@ impl Config {
         self.fetch.stall_timeout = later.fetch.stall_timeout.or(self.fetch.stall_timeout);
         self.fetch.retries = later.fetch.retries.or(self.fetch.retries);
         self.fetch.max_bytes = later.fetch.max_bytes.or(self.fetch.max_bytes);
+        self.image_limits.override_with(&later.image_limits);
     }
 
     /// The documents that, put in one root, give this configuration.
@@ -93,7 +98,10 @@ impl Config {
             self.stage1_name.as_ref().map(|(name, version)| (name.as_str(), version.as_str())).unzip();
         let stage1 = Content::Stage1 { name, version, location: self.stage1_location.as_deref() };
         let fetch = Some(Content::Fetch(&self.fetch)).filter(|_| self.fetch != Fetch::default());
-        auth.chain(docker).chain([paths, stage1]).chain(fetch).map(Document::new).collect()
+        let limits = Some(&self.image_limits).filter(|limits| **limits != ImageLimits::default());
+        let limits = limits.map(Content::ImageLimits);
+        let rest = [paths, stage1].into_iter().chain(fetch).chain(limits);
+        auth.chain(docker).chain(rest).map(Document::new).collect()
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use appc::{AcIdentifier, ImageId, Labels};
-use image::{Image, ImportRequest};
+use image::helper::HelperError;
+use image::{Image, ImportRequest, StoreError};
 use transport::message::Status;
 use trust::{Keystore, Signature};
 
@@ -117,12 +118,28 @@ impl<'a> Archive<'a> {
             return Ok(None);
         };
         let image = context.store()?.find_by_id(&record.key).ok();
-        let fits = |image: &Image| self.id.is_none_or(|id| id.matches(image.id()));
+        let fits = |image: &Image| {
+            self.id.is_none_or(|id| id.matches(image.id()))
+                && self.check(image.name(), image.labels()).is_ok()
+        };
         let found = image.filter(fits).map(|image| (image, record));
         if let Some((image, _)) = &found {
             context.store()?.touch(image);
         }
         Ok(found)
+    }
+
+    /// Whether an image has the name and the labels that were asked for.
+    fn check(&self, name: &AcIdentifier, labels: &Labels) -> Result<()> {
+        if let Some(wanted) = self.name {
+            ensure!(
+                name == wanted,
+                "error when reading the app name: {:?} expected but {:?} found",
+                wanted.as_str(),
+                name.as_str()
+            );
+        }
+        check_labels(&self.labels, labels)
     }
 
     /// The signature, from the file that the user names or from beside the archive.
@@ -131,16 +148,14 @@ impl<'a> Archive<'a> {
             let mut bytes = Vec::new();
             std::fs::File::open(path)
                 .and_then(|file| file.take(SIGNATURE_LIMIT + 1).read_to_end(&mut bytes))
-                .with_context(|| format!("error opening signature file {}", path.display()))?;
+                .map_err(|error| anyhow!("error opening signature file {}: {error}", path.display()))?;
             return Ok(Small::Body(bytes));
         }
         if let Some(name) = self.name {
             crate::remote::name::require_keys(context, session, name)?;
         }
         context.progress("image", format_args!("downloading signature from {}", self.signature_url));
-        let signature = session
-            .small(&self.signature_url, SIGNATURE_LIMIT, self.is_named)
-            .context("error downloading the signature file")?;
+        let signature = self.download_signature(session)?;
         if let (Small::Body(bytes), Some(name)) = (&signature, self.name) {
             // Nothing large is fetched for a signature that cannot count.
             let keys = Keystore::new(&context.roots.system, &context.roots.local).keys_for(name)?;
@@ -149,12 +164,15 @@ impl<'a> Archive<'a> {
         Ok(signature)
     }
 
+    fn download_signature(&self, session: &mut Session<'_>) -> Result<Small> {
+        let small = session.small(&self.signature_url, SIGNATURE_LIMIT, self.is_named);
+        // In one with the cause: of a chain the user sees the ends only.
+        small.map_err(|error| anyhow!("error downloading the signature file: {error:#}"))
+    }
+
     /// The signature that was not there before the image came.
     fn late_signature(&self, session: &mut Session<'_>) -> Result<Vec<u8>> {
-        let signature = session
-            .small(&self.signature_url, SIGNATURE_LIMIT, self.is_named)
-            .context("error downloading the signature file")?;
-        match signature {
+        match self.download_signature(session)? {
             Small::Body(bytes) => Ok(bytes),
             Small::Deferred => {
                 bail!("server requested deferring the signature download of {}", self.signature_url)
@@ -178,22 +196,24 @@ impl<'a> Archive<'a> {
         let staged = match staged {
             Ok(staged) => staged,
             Err(error) => {
-                // Whatever is wrong with it would be wrong again.
-                part.file().set_len(0)?;
+                if is_about_content(&error) {
+                    // Whatever is wrong with it would be wrong again.
+                    part.file().set_len(0)?;
+                }
                 return Err(error.into());
             }
         };
-        let manifest = staged.manifest();
-        if let Some(name) = self.name {
-            ensure!(
-                manifest.name == *name,
-                "error when reading the app name: {:?} expected but {:?} found",
-                name.as_str(),
-                manifest.name.as_str()
-            );
-        }
-        check_labels(&self.labels, &manifest.labels)?;
+        self.check(&staged.manifest().name, &staged.manifest().labels)?;
         Ok(staged.commit()?)
+    }
+}
+
+/// Whether the same archive would be refused again, whoever asks and whatever is trusted.
+fn is_about_content(error: &StoreError) -> bool {
+    match error {
+        StoreError::Manifest { .. } | StoreError::WrongId { .. } => true,
+        StoreError::Import { source: HelperError::Archive(cause), .. } => cause.is_about_content(),
+        _ => false,
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha512};
-use transport::Validators;
+use transport::{Digest, Validators};
 
 use crate::context::Context;
 
@@ -110,6 +110,11 @@ impl Downloads {
         self.part_called(&name(source))
     }
 
+    /// The part of the blob with this digest.
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Part> {
+        self.part_called(&digest.to_string().replace(':', "-"))
+    }
+
     fn part_called(&self, name: &str) -> Result<Part> {
         let path = format!("{name}.part");
         let failed = || format!("cannot open the unfinished download {path}");
@@ -183,6 +188,13 @@ impl Part {
     /// The file, readable and writable.
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The file once more, read from its beginning.
+    pub(crate) fn reopen(&self) -> Result<File> {
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        File::open(&path).with_context(|| format!("cannot open the download {} again", self.name))
     }
 
     /// What it is known by. `None` when nothing can be gone on with.

@@ -7,6 +7,7 @@
 //!  name         pages of the image's host ──► places, tried in turn ──┐
 //!  archive      one URL: signature, archive, caching rules  ◄─────────┘──► store
 //!  dependencies what an image builds on ──► name
+//!  registry     manifest, configuration and layers of an image of a registry ──► store
 //!  session      one worker and what it is asked for
 //!  downloads    unfinished files, and what is known of finished ones
 //!  progress     what the user sees meanwhile
@@ -15,6 +16,7 @@
 pub(crate) mod archive;
 pub(crate) mod dependencies;
 pub(crate) mod name;
+pub(crate) mod registry;
 
 mod downloads;
 mod progress;

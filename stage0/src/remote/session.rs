@@ -1,5 +1,6 @@
 //! One worker, and what it is asked for.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use appc::{AcIdentifier, Labels};
 use transport::client;
 use transport::credentials::Lookup;
-use transport::message::{Discovered, Got, Status};
-use transport::{Access, Discover, Document, Get, Launch, Limits, Reply, Request, Validators, Worker};
+use transport::message::{Descriptor, Discovered, Got, Resolved, Status};
+use transport::{
+    Access, Blob, Discover, Document, Get, Launch, Limits, News, Platform, Reference, Reply, Request,
+    Resolve, Validators, Worker,
+};
 
 use super::downloads::Part;
 use super::progress::Progress;
@@ -33,6 +37,17 @@ pub(crate) enum Small {
     Body(Vec<u8>),
     /// 202: ask again later.
     Deferred,
+}
+
+/// The documents of an image of a registry.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    /// What they say, as the worker reads them.
+    pub(crate) resolved: Resolved,
+    /// The index, when the name stands for one.
+    pub(crate) index: Option<Vec<u8>>,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) config: Vec<u8>,
 }
 
 impl<'c> Session<'c> {
@@ -143,6 +158,67 @@ impl<'c> Session<'c> {
         progress.end();
         noted?;
         got(reply?)
+    }
+
+    /// Reads the documents of an image of a registry.
+    pub(crate) fn resolve(&mut self, reference: &Reference) -> Result<Documents> {
+        let limit = Resolve::DOCUMENT_LIMIT;
+        let [index, manifest, config] = [Document::new(limit)?, Document::new(limit)?, Document::new(limit)?];
+        let access = self.registry_access(reference)?;
+        let platform = Platform::host();
+        let request = Request::Resolve(Resolve { reference: reference.clone(), platform, access });
+        let mut progress = Progress::quiet(self.context);
+        let handles = [index.as_fd(), manifest.as_fd(), config.as_fd()];
+        match self.worker.run(request, &handles, |event| progress.event(0, &event))? {
+            Reply::Resolved(resolved) => Ok(Documents {
+                index: resolved.index.as_ref().map(|it| index.read(it.size)).transpose()?,
+                manifest: manifest.read(resolved.manifest.size)?,
+                config: config.read(resolved.config.size)?,
+                resolved,
+            }),
+            other => confused(&other),
+        }
+    }
+
+    /// Fetches blobs of a registry into their parts, several at once.
+    pub(crate) fn blobs(&mut self, reference: &Reference, blobs: &[(Descriptor, Part)]) -> Result<()> {
+        let access = self.registry_access(reference)?;
+        let mut progress = Progress::new(self.context, blobs.iter().map(|(it, _)| it.digest.to_string()));
+        let mut waiting = BTreeMap::new();
+        for (index, (descriptor, part)) in blobs.iter().enumerate() {
+            let (reference, descriptor, access) = (reference.clone(), descriptor.clone(), access.clone());
+            let request = Request::Blob(Blob { reference, descriptor, access });
+            waiting.insert(self.worker.submit(request, &[part.as_fd()])?, index);
+        }
+        let mut failed = None;
+        while !waiting.is_empty() {
+            let (ticket, news) = self.worker.wait()?;
+            let Some(index) = waiting.get(&ticket).copied() else { continue };
+            match news {
+                News::Event(event) => progress.event(index, &event),
+                News::Done(result) => {
+                    waiting.remove(&ticket);
+                    match result {
+                        Ok(_) => progress.done(index),
+                        // The others are in vain; what came of them stays for the next time.
+                        Err(failure) if failed.is_none() => {
+                            failed = Some(failure);
+                            for ticket in waiting.keys() {
+                                self.worker.cancel(*ticket)?;
+                            }
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+        progress.end();
+        failed.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    fn registry_access(&self, reference: &Reference) -> Result<Access> {
+        let credentials = self.credentials.for_registry(reference)?;
+        Ok(Access { credentials, ..self.access("")? })
     }
 
     fn run(

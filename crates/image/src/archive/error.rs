@@ -41,7 +41,7 @@ pub enum ArchiveError {
     #[error("The archive has data after its end")]
     TrailingData,
     /// A limit was passed.
-    #[error("The archive is over the limit for the {limit}, which is {value}{}", at(.entry))]
+    #[error("The archive is over the limit for the {limit}, which is {value}{}{}", at(.entry), way(*.limit))]
     Limit {
         /// Which limit.
         limit: Limit,
@@ -183,6 +183,13 @@ impl From<DecompressError> for ArchiveError {
 
 fn at(entry: &Option<String>) -> String {
     entry.as_ref().map(|entry| format!(" (at {entry})")).unwrap_or_default()
+}
+
+fn way(limit: Limit) -> String {
+    let text = |setting| {
+        format!("; {setting:?} in a document of kind \"imageLimits\" in /etc/rkt/images.d raises it")
+    };
+    limit.setting().map(text).unwrap_or_default()
 }
 
 fn system_text(number: i32) -> String {

@@ -25,8 +25,8 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Fences this process, which must have one thread still, to what unpacking takes:
 ///
 /// * its descriptors are the three standard ones;
-/// * its root is its working directory, of which a handle is returned, and Landlock allows no file outside it and
-///   nothing to be executed (`unpacks`; otherwise no file at all);
+/// * its root (where it is root's) is its working directory, of which a handle is returned, and Landlock allows no file
+///   outside it and nothing to be executed (`unpacks`; otherwise no file at all);
 /// * its capabilities are those on owners, modes, devices and file capabilities (`unpacks`; otherwise none), and no
 ///   program can give it others;
 /// * seccomp allows no system call for sockets, other processes, mounts, programs or the kernel's settings;
@@ -42,9 +42,11 @@ pub fn confine(unpacks: bool) -> io::Result<Option<OwnedFd>> {
     rustix::process::umask(Mode::empty());
     rustix::thread::set_no_new_privs(true)?;
     let root = if unpacks {
-        rustix::process::chroot(".")?;
-        rustix::process::chdir("/")?;
-        Some(rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+        if rustix::process::geteuid().is_root() {
+            rustix::process::chroot(".")?;
+            rustix::process::chdir("/")?;
+        }
+        Some(rustix::fs::open(".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
     } else {
         None
     };

@@ -63,6 +63,19 @@ pub enum StoreError {
         /// Why not.
         source: super::Refusal,
     },
+    /// A part of an OCI or Docker image is not acceptable.
+    #[error("Cannot import {name}")]
+    Oci {
+        /// The image, as the user knows it.
+        name: String,
+        /// Why not.
+        source: crate::oci::OciError,
+    },
+    /// OCI and Docker images have no signatures that could be verified.
+    #[error(
+        "Cannot verify the image {0}: OCI and Docker images carry no signature; --insecure-options=image takes them as they are, their digests checked"
+    )]
+    Unsigned(String),
     /// An archive is not the expected image.
     #[error("{name} is the image {found}, not the expected {expected}")]
     WrongId {

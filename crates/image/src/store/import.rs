@@ -286,6 +286,9 @@ impl Store {
         if !self.is_root() || self.is_complete(image)? {
             return Ok(image.clone());
         }
+        if image.is_oci() {
+            return self.admit_oci(image);
+        }
         let _turn = self.lock_turn(i64::try_from(image.archive_size()).unwrap_or(0))?;
         let damaged =
             |cause: Option<StoreError>| StoreError::Damaged(image.id().clone(), cause.map(Box::new));
@@ -344,7 +347,7 @@ impl Store {
     }
 
     /// Notes that an image which was there came again: among those of its name it is the newest now.
-    fn refresh(&self, image: Image, latest: bool) -> Result<Image, StoreError> {
+    pub(super) fn refresh(&self, image: Image, latest: bool) -> Result<Image, StoreError> {
         let newest = self.find_by_name(image.name(), &appc::Labels::new())?;
         if newest.is_some_and(|newest| newest.key() == image.key()) && image.is_latest() >= latest {
             self.touch(&image);

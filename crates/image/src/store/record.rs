@@ -31,6 +31,9 @@ pub(super) struct Record {
     pub(super) archive_size: u64,
     /// Bytes of its files; nothing when it was not unpacked.
     pub(super) unpacked_size: Option<u64>,
+    /// Its blobs, lowest layer first; nothing for an App Container image, whose archive has its key as name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) blobs: Vec<String>,
     /// Its own layers, top first.
     pub(super) layers: Vec<String>,
     /// Whether rendering takes more than its own layers: dependencies, a path whitelist.
@@ -45,6 +48,8 @@ pub(super) struct Record {
 pub(super) enum Kind {
     /// An App Container image.
     Aci,
+    /// An OCI or Docker image.
+    Oci,
 }
 
 impl Record {
@@ -58,10 +63,22 @@ impl Record {
             imported: nanoseconds(SystemTime::now()),
             archive_size,
             unpacked_size: None,
+            blobs: Vec::new(),
             layers: vec![id.key().to_owned()],
             composed: !manifest.dependencies.is_empty() || !manifest.path_whitelist.is_empty(),
             manifest: text,
             id,
+        }
+    }
+
+    /// The record of an OCI image; sizes, blobs and layers are to be added.
+    pub(super) fn of_oci(id: ImageId, manifest: &ImageManifest, text: String, latest: bool) -> Self {
+        Record {
+            kind: Kind::Oci,
+            latest,
+            layers: Vec::new(),
+            composed: false,
+            ..Record::of_aci(id, manifest, text, 0)
         }
     }
 
@@ -147,7 +164,12 @@ impl Image {
         self.last_used
     }
 
-    /// Bytes of the archive as received.
+    /// Whether it is an OCI or Docker image.
+    pub fn is_oci(&self) -> bool {
+        self.record.kind == Kind::Oci
+    }
+
+    /// Bytes of the archive, or of the blobs, as received.
     pub fn archive_size(&self) -> u64 {
         self.record.archive_size
     }

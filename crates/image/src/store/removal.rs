@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
 
 use super::verify::signature_path;
 use super::work::Work;
-use super::{Locked, Store, StoreError, files, record};
+use super::{Image, Locked, Store, StoreError, files, record};
 
 impl Store {
     /// Removes the image `key`, and every layer that neither an image nor one of the rendered trees `in_use`
@@ -25,11 +26,73 @@ impl Store {
         }
         files::remove(self.cas.as_fd(), &format!("blob/{key}")).map_err(failed)?;
         files::remove(self.cas.as_fd(), &signature_path(key)).map_err(failed)?;
+        self.remove_blobs(&image).map_err(failed)?;
         if self.is_root() {
             self.sweep(&locked, in_use)?;
         }
         drop(locked);
         self.dispose();
+        Ok(())
+    }
+
+    /// Removes the images that nobody used for `age` and that neither `keys` names nor one of the rendered trees `in_use`
+    /// stands on; then whatever nobody needs: layers, and blobs that no image has. For root. Returns what was removed.
+    pub fn collect_garbage(
+        &self,
+        age: Duration,
+        keys: &BTreeSet<String>,
+        in_use: &BTreeSet<String>,
+    ) -> Result<Vec<Image>, StoreError> {
+        let mut layers = BTreeSet::new();
+        for tree in in_use {
+            layers.extend(self.tree_layers(tree)?.unwrap_or_default());
+        }
+        let now = SystemTime::now();
+        let mut removed = Vec::new();
+        for image in self.images()? {
+            let is_old = now.duration_since(image.last_used()).is_ok_and(|since| since >= age);
+            let is_used =
+                keys.contains(image.key()) || image.record.layers.iter().any(|layer| layers.contains(layer));
+            if is_old && !is_used {
+                self.remove(image.key(), in_use)?;
+                removed.push(image);
+            }
+        }
+        let locked = self.lock()?;
+        self.sweep(&locked, in_use)?;
+        self.sweep_blobs()?;
+        drop(locked);
+        self.dispose();
+        Ok(removed)
+    }
+
+    /// Removes blobs and signatures of images that are not there; only under the lock.
+    fn sweep_blobs(&self) -> Result<(), StoreError> {
+        let images = self.images()?;
+        let needed: BTreeSet<&str> = images
+            .iter()
+            .flat_map(|image| image.record.blobs.iter().map(String::as_str).chain([image.key()]))
+            .collect();
+        for name in self.list("blob")? {
+            if !needed.contains(name.trim_end_matches(".asc")) {
+                let name = format!("blob/{name}");
+                files::remove(self.cas.as_fd(), &name)
+                    .map_err(|error| StoreError::file("remove", name, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the blobs of `image`, whose record is gone, that no other image has.
+    fn remove_blobs(&self, image: &Image) -> rustix::io::Result<()> {
+        if image.record.blobs.is_empty() {
+            return Ok(());
+        }
+        let others = self.images().unwrap_or_default();
+        let needed: BTreeSet<&String> = others.iter().flat_map(|image| &image.record.blobs).collect();
+        for blob in image.record.blobs.iter().filter(|blob| is_blob(blob) && !needed.contains(blob)) {
+            files::remove(self.cas.as_fd(), &format!("blob/{blob}"))?;
+        }
         Ok(())
     }
 
@@ -58,4 +121,9 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether `name` has the form of a blob's: records may be anybody's, and it goes into a path.
+fn is_blob(name: &str) -> bool {
+    name.replacen('-', ":", 1).parse::<transport::Digest>().is_ok()
 }

@@ -63,6 +63,10 @@ impl Store {
         } else {
             image.record.layers.clone()
         };
+        let layers = self.with_attributes(&layers)?;
+        if layers.len() > LAYERS {
+            return Err(StoreError::TooManyLayers(image.name().to_string()));
+        }
         self.write_tree(&layers)
     }
 
@@ -98,7 +102,7 @@ impl Store {
         Ok(self.as_tree(id, layers))
     }
 
-    fn as_tree(&self, id: String, layers: &[String]) -> Tree {
+    pub(super) fn as_tree(&self, id: String, layers: &[String]) -> Tree {
         let path = |layer: &String| self.path.join("layer").join(layer).join("rootfs");
         Tree { id, layers: layers.iter().map(path).collect() }
     }

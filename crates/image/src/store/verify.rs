@@ -19,7 +19,7 @@ const SIGNATURE: usize = 64 << 10;
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 /// Judges archives by their detached signatures.
-pub trait Verifier: std::fmt::Debug {
+pub trait Verifier: std::fmt::Debug + Send + Sync {
     /// Whether every archive passes, so that none need be read for it.
     fn is_off(&self) -> bool;
 

@@ -51,6 +51,8 @@ impl Levels {
     pub(super) fn new(root: OwnedFd, limits: &Limits) -> Result<Self, ArchiveError> {
         let mut root = Level::hold(root, b"")?;
         root.mtime = Time::default();
+        let mut marks = Marks::default();
+        marks.add_implicit(b"")?;
         Ok(Levels {
             stack: vec![root],
             path: Vec::new(),

@@ -1,12 +1,22 @@
 //! What a layer says about the layers below beside its files.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sys::path::open_in_root;
 
 use crate::archive::ArchiveError;
 use crate::limits::Limit;
 use crate::pipeline::hex;
+
+/// The mark of a directory that hides what is below it.
+pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Bytes of all paths that one layer may mark.
 const BYTES: usize = 4 << 20;
@@ -29,6 +39,25 @@ impl Marks {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.opaque.is_empty() && self.implicit.is_empty()
+    }
+
+    /// Whether nothing of the layers below is left.
+    pub fn hides_everything(&self) -> bool {
+        self.opaque.contains(&b""[..])
+    }
+
+    /// Marks the opaque directories of the layer `root` for overlayfs; takes `CAP_SYS_ADMIN`.
+    pub(crate) fn apply(&self, root: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        for path in self.opaque.iter().filter(|path| !path.is_empty()) {
+            let path = Path::new(OsStr::from_bytes(path));
+            match open_in_root(root, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
+                Ok(dir) => rustix::fs::fsetxattr(&dir, OPAQUE, b"y", XattrFlags::empty())?,
+                // Something else came there later in the archive.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn add_opaque(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
