@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use appc::{ImageId, ImageManifest, ImageReference};
 use image::{Image, ImportRequest, LocalImage, Verification};
 use pod::Place;
@@ -15,11 +15,9 @@ use crate::apps::manifest::ImageFacts;
 use crate::commands::image::list::Row;
 use crate::context::Context;
 use crate::options::pull::PullPolicy;
-use crate::signatures;
+use crate::remote::archive::Archive;
 use crate::store_lock;
-
-/// What this build can do about an image that is not in the store.
-const WAYS: &str = "this build takes images from files (/path/to/image.aci, oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE) and from the store only";
+use crate::{remote, signatures};
 
 /// An image of the store with its manifest.
 #[derive(Debug)]
@@ -62,30 +60,45 @@ impl<'a> From<&'a StoredImage> for ImageFacts<'a> {
     }
 }
 
-/// Finds the image that `request` names; brings it into the store when it is a file.
+/// Finds the image that `request` names; brings it, and what it depends on, into the store where that lacks it.
 pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) -> Result<StoredImage> {
     let text = &request.image;
     let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
-    match &reference {
-        ImageReference::File(path) => import(context, path, request.signature.as_deref()),
+    let found = by_reference(context, &reference, request.signature.as_deref(), pull)
+        .with_context(|| format!("cannot use image {text:?}"))?;
+    remote::dependencies::fetch(context, &found.image, pull)?;
+    Ok(found)
+}
+
+/// As [`find`], without what the image depends on.
+pub(crate) fn by_reference(
+    context: &Context,
+    reference: &ImageReference,
+    signature: Option<&Path>,
+    pull: PullPolicy,
+) -> Result<StoredImage> {
+    match reference {
+        ImageReference::File(path) => import(context, path, signature),
         ImageReference::Hash(id) => {
             context.progress("image", format_args!("using image from the store with hash {id}"));
-            by_id(context, id).with_context(|| format!("cannot use image {text:?}"))
+            by_id(context, id)
         }
-        ImageReference::Appc { .. } => {
-            ensure!(
-                pull != PullPolicy::Update,
-                "cannot look for an update of image {text:?}: {WAYS}; --pull-policy=new takes what the store has"
-            );
+        ImageReference::Url(url) => {
+            StoredImage::new(context, Archive::at(url, signature).fetch(context, pull)?)
+        }
+        ImageReference::Appc { name, labels } => {
             let store = context.store()?;
-            let found = store.find(&reference).with_context(|| format!("cannot look for image {text:?}"))?;
-            let Some(image) = found else {
-                bail!("image {text:?} is not in the store: {WAYS}");
-            };
-            context
-                .progress("image", format_args!("using image from local store for image name {reference}"));
-            store.touch(&image);
-            StoredImage::new(context, image)
+            let stored = if pull == PullPolicy::Update { None } else { store.find(reference)? };
+            if let Some(image) = stored {
+                context.progress(
+                    "image",
+                    format_args!("using image from local store for image name {reference}"),
+                );
+                store.touch(&image);
+                return StoredImage::new(context, image);
+            }
+            ensure!(pull != PullPolicy::Never, "it is not in the store, and --pull-policy=never");
+            StoredImage::new(context, remote::name::fetch(context, name, labels, None, signature)?)
         }
         ImageReference::OciLayout { path, reference } => {
             import_local(context, &LocalImage::OciLayout(path), reference.as_deref())
@@ -96,8 +109,8 @@ pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) ->
         ImageReference::DockerArchive { path, reference } => {
             import_local(context, &LocalImage::DockerArchive(path), reference.as_deref())
         }
-        ImageReference::Url(_) | ImageReference::Docker(_) | ImageReference::OciRegistry(_) => {
-            bail!("cannot fetch image {text:?}: {WAYS}")
+        ImageReference::Docker(reference) | ImageReference::OciRegistry(reference) => {
+            StoredImage::new(context, remote::registry::fetch(context, reference, pull)?)
         }
     }
 }

@@ -58,6 +58,21 @@ impl Insecure {
         self.0 & IMAGE != 0
     }
 
+    /// Any certificate of a server will do.
+    pub(crate) fn skips_tls_check(self) -> bool {
+        self.0 & TLS != 0
+    }
+
+    /// Servers may be asked over plain http.
+    pub(crate) fn allows_http(self) -> bool {
+        self.0 & HTTP != 0
+    }
+
+    /// Keys may come over connections that anybody can intercept.
+    pub(crate) fn allows_insecure_keys(self) -> bool {
+        self.0 & PUBKEY != 0
+    }
+
     /// Apps keep every capability.
     pub(crate) fn skips_capabilities(self) -> bool {
         self.0 & CAPABILITIES != 0

@@ -18,6 +18,7 @@ mod options;
 mod pod_args;
 mod pod_view;
 mod prepare;
+mod remote;
 mod report;
 mod show;
 mod signatures;

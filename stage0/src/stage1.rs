@@ -18,6 +18,7 @@ use appc::ImageReference;
 use crate::config::Config;
 use crate::context::Context;
 use crate::images::{self, StoredImage};
+use crate::options::pull::PullPolicy;
 use crate::options::stage1::Stage1Choice;
 
 /// The name of the stage1 that a pod gets when nobody says otherwise. Its version is rkt's.
@@ -38,6 +39,8 @@ enum Place {
     File { path: PathBuf, installed: bool },
     /// Somewhere else.
     Remote(String),
+    /// Wherever the owner of the name says.
+    Name(String),
 }
 
 /// Finds the stage1 that `choice`, a flag, or else the configuration asks for.
@@ -98,7 +101,8 @@ fn chosen(choice: Stage1Choice, config: &Config, program: &Path) -> Vec<Place> {
             let bare = name.split([':', ',']).next().unwrap_or_default();
             let last = PathBuf::from(format!("{}.aci", bare.rsplit('/').next().unwrap_or_default()));
             let files = from_directory(&last, config, program);
-            std::iter::once(Place::Store(name)).chain(files).collect()
+            let elsewhere = Place::Name(name.clone());
+            std::iter::once(Place::Store(name)).chain(files).chain([elsewhere]).collect()
         }
     }
 }
@@ -144,9 +148,17 @@ fn look_at(context: &Context, place: &Place) -> Result<Option<StoredImage>> {
     match place {
         Place::Store(name) => images::stored_if_any(context, name)
             .with_context(|| format!("cannot look for the stage1 image {name:?} in the store")),
-        Place::Remote(url) => bail!(
-            "cannot fetch the stage1 image {url:?}: this build takes stage1 images from files and the store only"
-        ),
+        Place::Remote(url) => {
+            let found = ImageReference::parse(url, |_| false)
+                .map_err(anyhow::Error::from)
+                .and_then(|reference| images::by_reference(context, &reference, None, PullPolicy::New));
+            found.map(Some).with_context(|| format!("cannot fetch the stage1 image {url:?}"))
+        }
+        Place::Name(name) => {
+            let reference = ImageReference::parse_appc(name)?;
+            let found = images::by_reference(context, &reference, None, PullPolicy::New);
+            found.map(Some).with_context(|| format!("cannot find a stage1 image {name:?}"))
+        }
         Place::File { path, installed } => {
             if !path.try_exists().unwrap_or(true) {
                 return Ok(None);
@@ -166,6 +178,7 @@ fn list(places: &[Place]) -> String {
         Place::Store(name) => format!("{name:?} in the store"),
         Place::File { path, .. } => path.display().to_string(),
         Place::Remote(url) => url.clone(),
+        Place::Name(name) => format!("the places that the owner of {name:?} names"),
     });
     texts.collect::<Vec<_>>().join(", ")
 }
@@ -194,6 +207,7 @@ mod tests {
             Place::File { path, installed: true } => format!("installed {}", path.display()),
             Place::File { path, installed: false } => format!("file {}", path.display()),
             Place::Remote(url) => format!("remote {url}"),
+            Place::Name(name) => format!("name {name}"),
         };
         places.iter().map(show).collect()
     }
@@ -276,7 +290,11 @@ mod tests {
             (
                 Stage1Choice::Name("coreos.com/rkt/stage1-fly:2.0.0".to_owned()),
                 &images,
-                vec!["store coreos.com/rkt/stage1-fly:2.0.0", "file /srv/s1/stage1-fly.aci"],
+                vec![
+                    "store coreos.com/rkt/stage1-fly:2.0.0",
+                    "file /srv/s1/stage1-fly.aci",
+                    "name coreos.com/rkt/stage1-fly:2.0.0",
+                ],
             ),
         ] {
             assert_eq!(shown(&chosen(choice, config, Path::new(PROGRAM))), places);

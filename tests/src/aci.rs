@@ -57,6 +57,16 @@ impl Aci {
         self
     }
 
+    /// Sets a label of the manifest.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Aci {
+        if let Some(labels) = self.manifest["labels"].as_array_mut() {
+            labels.retain(|label| label["name"] != name);
+            labels.push(json!({"name": name, "value": value}));
+        }
+        self
+    }
+
     /// Adds an annotation to the manifest.
     #[must_use]
     pub fn annotation(mut self, name: &str, value: &str) -> Aci {

@@ -4,6 +4,7 @@
 //! * [`product`]: the installed tree under test, as `cargo xtask install` lays it out.
 //! * [`aci`]: images, honest and hostile ones, written entry by entry.
 //! * [`images`]: the images that every test may use.
+//! * [`gpg`], [`web`], [`registry`]: keys of a real gpg, real web servers with certificates, real registries.
 //! * [`case`]: one test's view: names of its own, an `rkt` to call, and what to print when it fails.
 //!
 //! The tests themselves are in `tests/e2e/`, one file an intent. They run the built binaries; none calls into the product's crates.
@@ -16,3 +17,5 @@ pub mod images;
 pub mod network;
 pub mod oci;
 pub mod product;
+pub mod registry;
+pub mod web;

@@ -16,7 +16,7 @@ use crate::packet;
 use crate::text::printable;
 
 /// Where the package puts the worker.
-pub const PROGRAM: &str = "/usr/libexec/rkt/rkt-fetcher";
+pub const PROGRAM: &str = "/usr/lib/rkt/rkt-fetcher";
 /// How much of what a worker prints is kept.
 const STDERR_LIMIT: u64 = 16 * 1024;
 /// How long a worker may take to end when it is told to.

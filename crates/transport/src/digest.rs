@@ -46,15 +46,21 @@ impl Digest {
     /// # Errors
     /// When there are too few or too many for the algorithm.
     pub fn new(algorithm: Algorithm, value: &[u8]) -> Result<Self, InvalidDigest> {
-        use fmt::Write;
-        let mut hex = String::with_capacity(value.len() * 2);
-        for byte in value {
-            let _ = write!(hex, "{byte:02x}");
-        }
+        let hex = hex(value);
         if hex.len() != algorithm.digits() {
             return Err(InvalidDigest(format!("{}:{hex}", algorithm.name())));
         }
         Ok(Self { algorithm, hex })
+    }
+
+    /// The SHA-256 digest with this value.
+    pub fn of_sha256(value: [u8; 32]) -> Self {
+        Self { algorithm: Algorithm::Sha256, hex: hex(&value) }
+    }
+
+    /// The SHA-512 digest with this value.
+    pub fn of_sha512(value: [u8; 64]) -> Self {
+        Self { algorithm: Algorithm::Sha512, hex: hex(&value) }
     }
 
     /// The algorithm.
@@ -66,6 +72,14 @@ impl Digest {
     pub fn hex(&self) -> &str {
         &self.hex
     }
+}
+
+fn hex(value: &[u8]) -> String {
+    use fmt::Write;
+    value.iter().fold(String::with_capacity(value.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 impl fmt::Display for Digest {
@@ -135,7 +149,8 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<Digest>(), Err(InvalidDigest(bad.clone())));
         }
-        assert_eq!(Digest::new(Algorithm::Sha256, &[0xab; 32]).unwrap().hex(), "ab".repeat(32));
-        assert!(Digest::new(Algorithm::Sha256, &[0xab; 31]).is_err());
+        for digest in [Digest::of_sha256([0xab; 32]), Digest::of_sha512([0x0c; 64])] {
+            assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
+        }
     }
 }

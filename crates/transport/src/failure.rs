@@ -329,6 +329,20 @@ impl Failure {
         }
     }
 
+    /// Whether a web server answered, with whatever: the host is there.
+    pub fn is_an_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized { .. }
+                | Self::Forbidden { .. }
+                | Self::NotFound { .. }
+                | Self::TooManyRequests { .. }
+                | Self::Server { .. }
+                | Self::Status { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+
     /// How long the server asks to be left alone, in seconds.
     pub fn retry_after(&self) -> Option<u64> {
         match self {

@@ -307,6 +307,13 @@ pub struct Discovered {
     pub public_keys: Vec<String>,
 }
 
+impl Discovered {
+    /// Whether nothing more need be looked for.
+    pub fn is_complete(&self) -> bool {
+        !self.endpoints.is_empty() && !self.public_keys.is_empty()
+    }
+}
+
 /// A place from which an image can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {

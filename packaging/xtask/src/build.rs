@@ -1,4 +1,4 @@
-//! Builds the programs of the product: static, all in one call of cargo.
+//! Builds the programs of the product: static, all in one call of cargo, but for the download worker.
 
 use std::path::PathBuf;
 
@@ -21,20 +21,37 @@ pub(crate) enum Profile {
     Dev,
 }
 
-/// Builds, and returns the directory that holds the programs.
+/// Builds the static programs, and returns the directory that holds them.
 pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
-    let name = match profile {
-        Profile::Release => "release",
-        Profile::Dev => "dev",
-    };
     // Added to the flags of .cargo/config.toml, for this build only: proc macros and build scripts cannot be static.
     let flags = format!(r#"target.{TARGET}.rustflags=["-C", "target-feature=+crt-static"]"#);
     let mut build = cargo();
-    build.args(["build", "--quiet", "--config", &flags, "--target", TARGET, "--profile", name]);
+    build.args(["build", "--quiet", "--config", &flags, "--target", TARGET, "--profile", profile.name()]);
     run(build.args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
-    let dir = match profile {
-        Profile::Release => "release",
-        Profile::Dev => "debug",
-    };
-    Ok(target().join(TARGET).join(dir))
+    Ok(target().join(TARGET).join(profile.directory()))
+}
+
+/// Builds the download worker. It is linked against the system's C library, whose resolver reads the host's configuration;
+/// a static one would load parts of that at run time which need not fit.
+pub(crate) fn fetcher(profile: Profile) -> Result<PathBuf> {
+    run(cargo().args(["build", "--quiet", "--profile", profile.name(), "--package", "fetcher"]))?;
+    Ok(target().join(profile.directory()).join("rkt-fetcher"))
+}
+
+impl Profile {
+    /// As cargo calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Where cargo puts what it built so.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
 }

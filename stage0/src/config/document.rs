@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     DockerAuth,
     Paths,
     Stage1,
+    Fetch,
     ImageLimits,
 }
 
@@ -66,6 +67,21 @@ pub(crate) enum Auth {
     },
 }
 
+/// What a download may cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Fetch {
+    /// How long a server may be silent, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stall_timeout: Option<u64>,
+    /// How often a request that failed for the moment is made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retries: Option<u32>,
+    /// The largest archive or layer, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_bytes: Option<u64>,
+}
+
 /// A document as it is printed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
@@ -104,6 +120,7 @@ pub(crate) enum Content<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         location: Option<&'a str>,
     },
+    Fetch(&'a Fetch),
     ImageLimits(&'a ImageLimits),
 }
 
@@ -114,6 +131,7 @@ impl<'a> Document<'a> {
             Content::DockerAuth { .. } => "dockerAuth",
             Content::Paths { .. } => "paths",
             Content::Stage1 { .. } => "stage1",
+            Content::Fetch(_) => "fetch",
             Content::ImageLimits(_) => "imageLimits",
         };
         Self { version: "v1", kind, content }
@@ -196,6 +214,7 @@ pub(crate) fn parse(text: &[u8], allowed: &[Kind], config: &mut Config) -> Resul
         ("dockerAuth", "v1") => Kind::DockerAuth,
         ("paths", "v1") => Kind::Paths,
         ("stage1", "v1") => Kind::Stage1,
+        ("fetch", "v1") => Kind::Fetch,
         ("imageLimits", "v1") => Kind::ImageLimits,
         (kind, version) => bail!("kind {kind:?} in version {version:?} is not known"),
     };
@@ -209,6 +228,7 @@ pub(crate) fn parse(text: &[u8], allowed: &[Kind], config: &mut Config) -> Resul
         Kind::DockerAuth => docker_auth(serde_json::from_slice(text)?, config),
         Kind::Paths => paths(serde_json::from_slice(text)?, config),
         Kind::Stage1 => stage1(serde_json::from_slice(text)?, config),
+        Kind::Fetch => fetch(serde_json::from_slice(text)?, &mut config.fetch),
         Kind::ImageLimits => image_limits(&serde_json::from_slice(text)?, config),
     }
 }
@@ -291,6 +311,19 @@ fn stage1(fields: Stage1Fields, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+fn fetch(fields: Fetch, fetch: &mut Fetch) -> Result<()> {
+    ensure!(fields.stall_timeout != Some(0), "\"stallTimeout\" is in seconds, 1 at least");
+    set_once("stallTimeout", fields.stall_timeout, &mut fetch.stall_timeout)?;
+    set_once("retries", fields.retries, &mut fetch.retries)?;
+    set_once("maxBytes", fields.max_bytes, &mut fetch.max_bytes)
+}
+
+fn set_once<T>(name: &str, value: Option<T>, slot: &mut Option<T>) -> Result<()> {
+    ensure!(value.is_none() || slot.is_none(), "{name:?} is set twice");
+    *slot = value.or(slot.take());
+    Ok(())
+}
+
 fn check_location(location: &str) -> Result<()> {
     let scheme = location.split_once("://").map(|(scheme, _)| scheme);
     match scheme {
@@ -309,7 +342,8 @@ fn check_location(location: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 5] = [Kind::Auth, Kind::DockerAuth, Kind::Paths, Kind::Stage1, Kind::ImageLimits];
+    const ALL: [Kind; 6] =
+        [Kind::Auth, Kind::DockerAuth, Kind::Paths, Kind::Stage1, Kind::Fetch, Kind::ImageLimits];
 
     #[test]
     fn broken_documents_name_the_fault() {
@@ -353,6 +387,10 @@ mod tests {
             (
                 r#"{"rktKind":"stage1","rktVersion":"v1","location":"ftp://h/s.aci"}"#,
                 "the location of the stage1 has the unknown scheme \"ftp\"",
+            ),
+            (
+                r#"{"rktKind":"fetch","rktVersion":"v1","stallTimeout":0}"#,
+                "\"stallTimeout\" is in seconds, 1 at least",
             ),
         ] {
             let error = parse(text.as_bytes(), &ALL, &mut Config::default()).unwrap_err();

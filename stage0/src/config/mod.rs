@@ -5,11 +5,12 @@
 //! /etc/rkt      (local)    ├─ auth.d/*.json    kinds auth, dockerAuth
 //! --user-config (user)    ─┘  paths.d/*.json   kind  paths
 //!                             stage1.d/*.json  kind  stage1
+//!                             fetch.d/*.json   kind  fetch
 //!                             images.d/*.json  kind  imageLimits
 //! ```
 //!
 //! A later root overrides an earlier one per key: a domain, a registry, a path, the stage1's name with its version,
-//! the stage1's location. The same key twice in one root is an error. Only regular files count, links are not
+//! the stage1's location, a limit of downloads. The same key twice in one root is an error. Only regular files count, links are not
 //! followed.
 
 mod document;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 pub(crate) use document::Document;
-use document::{Auth, Basic, Content, ImageLimits, Kind};
+use document::{Auth, Basic, Content, Fetch, ImageLimits, Kind};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -46,15 +47,18 @@ pub(crate) struct Config {
     pub(crate) stage1_name: Option<(String, String)>,
     /// A path or a URL.
     pub(crate) stage1_location: Option<String>,
+    /// What a download may cost.
+    pub(crate) fetch: Fetch,
     /// What an image may cost.
     pub(crate) image_limits: ImageLimits,
 }
 
 /// The directories of a root and the kinds that may stand in each.
-const DIRECTORIES: [(&str, &[Kind]); 4] = [
+const DIRECTORIES: [(&str, &[Kind]); 5] = [
     ("auth.d", &[Kind::Auth, Kind::DockerAuth]),
     ("paths.d", &[Kind::Paths]),
     ("stage1.d", &[Kind::Stage1]),
+    ("fetch.d", &[Kind::Fetch]),
     ("images.d", &[Kind::ImageLimits]),
 ];
 
@@ -75,6 +79,9 @@ impl Config {
         self.stage1_images = later.stage1_images.or(self.stage1_images.take());
         self.stage1_name = later.stage1_name.or(self.stage1_name.take());
         self.stage1_location = later.stage1_location.or(self.stage1_location.take());
+        self.fetch.stall_timeout = later.fetch.stall_timeout.or(self.fetch.stall_timeout);
+        self.fetch.retries = later.fetch.retries.or(self.fetch.retries);
+        self.fetch.max_bytes = later.fetch.max_bytes.or(self.fetch.max_bytes);
         self.image_limits.override_with(&later.image_limits);
     }
 
@@ -90,9 +97,11 @@ impl Config {
         let (name, version) =
             self.stage1_name.as_ref().map(|(name, version)| (name.as_str(), version.as_str())).unzip();
         let stage1 = Content::Stage1 { name, version, location: self.stage1_location.as_deref() };
+        let fetch = Some(Content::Fetch(&self.fetch)).filter(|_| self.fetch != Fetch::default());
         let limits = Some(&self.image_limits).filter(|limits| **limits != ImageLimits::default());
         let limits = limits.map(Content::ImageLimits);
-        auth.chain(docker).chain([paths, stage1]).chain(limits).map(Document::new).collect()
+        let rest = [paths, stage1].into_iter().chain(fetch).chain(limits);
+        auth.chain(docker).chain(rest).map(Document::new).collect()
     }
 }
 
@@ -106,6 +115,7 @@ fn read_root(root: &Path) -> Result<Config> {
                 .collect::<std::io::Result<Vec<_>>>()
                 .with_context(|| format!("Cannot list {}", directory.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => continue,
             Err(error) => {
                 return Err(error).with_context(|| format!("Cannot list {}", directory.display()));
             }
@@ -130,6 +140,8 @@ fn read_regular(path: &Path) -> Result<Option<Vec<u8>>> {
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        // What the administrator keeps from this user (passwords, say) is not for him.
+        Err(Errno::ACCESS) => return Ok(None),
         Err(error) => bail!(error),
     };
     if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {

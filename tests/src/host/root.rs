@@ -34,17 +34,24 @@ const PACKAGES: &[&str] = &[
     "skopeo",
     "umoci",
     "podman",
+    "ca-certificates",
+    "docker-registry",
+    "nginx-light",
+    "openssl",
 ];
 
-/// Units that would change the machine's kernel (its settings, its modules), or that only cost time.
+/// Units that would change the machine's kernel (its settings, its modules), that only cost time, or that take the ports of
+/// servers which tests start themselves.
 const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "dev-hugepages.mount",
+    "docker-registry.service",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "modprobe@.service",
+    "nginx.service",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
