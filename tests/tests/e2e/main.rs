@@ -31,6 +31,7 @@ mod hostile_images;
 mod images;
 mod kill;
 mod lifecycle;
+mod member;
 mod oci_images;
 mod registries;
 mod remote;
