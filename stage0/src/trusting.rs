@@ -85,7 +85,7 @@ fn read(context: &Context, location: &KeyLocation) -> Result<PublicKey> {
         KeyLocation::File(path) => read_file(path).with_context(failed)?,
         KeyLocation::Url(url) => download(context, url).with_context(failed)?,
     };
-    PublicKey::parse(&bytes).with_context(failed)
+    PublicKey::parse(&bytes).map_err(|error| anyhow::anyhow!("{error}")).with_context(failed)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

@@ -153,18 +153,20 @@ for name in sh cat ls stat echo id sleep kill env test; do ln -s busybox $top/ro
 printf 'root:x:0:0:root:/root:/bin/sh\nweb:x:1005:1006::/:/bin/sh\n' >$top/root/etc/passwd
 printf 'root:x:0:\nweb:x:1006:\n' >$top/root/etc/group
 echo gone >$top/root/etc/gone; echo kept >$top/root/etc/kept; echo old >$top/root/opt/old/file
+echo 'echo "$GREETING $1 from $(id -un) in $(pwd)"' >$top/root/hello
 chmod 711 $top/root/private; chown 1005:1006 $top/root/private
 mkdir -p $top/root/var/data; echo seed >$top/root/var/data/seed; chown -R 1005:1006 $top/root/var/data
 b() { buildah --storage-driver vfs --root $top/storage --runroot $top/runroot "$@"; }
 export BUILDAH_ISOLATION=chroot
 base=$(b from scratch)
-b copy --quiet $base $top/root / >/dev/null
+cp -a $top/root/. $(b mount $base)
 b commit --quiet $base base >/dev/null
 upper=$(b from --pull=never localhost/base)
 root=$(b mount $upper)
 rm $root/etc/gone; rm -r $root/opt/old; mkdir $root/opt/old; echo new >$root/opt/old/other
 echo inside >$root/private/file
-b config --entrypoint '["/bin/sh","-c"]' --cmd 'echo "$GREETING from $(id -un) in $(pwd)"' --env GREETING=hello --user web \
+echo copied >$top/copied; b copy --quiet $upper $top/copied /etc/copied >/dev/null
+b config --entrypoint '["/bin/sh"]' --cmd '/hello there' --env GREETING=hello --user web \
   --workingdir /opt/old --port 8080/tcp --volume /var/data --label purpose=test --stop-signal SIGINT $upper
 b commit --quiet $upper oci:$out/layout:latest >/dev/null
 skopeo copy --quiet oci:$out/layout:latest oci-archive:$out/oci.tar:latest

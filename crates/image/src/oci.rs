@@ -110,12 +110,12 @@ pub enum OciError {
         available: String,
     },
     /// A part cannot be read.
-    #[error("cannot read {part}: {source}")]
+    #[error("cannot read {part}: {cause}")]
     Read {
         /// Which part.
         part: String,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 

@@ -23,7 +23,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use sys::path::{open_beneath, open_in_root};
 
-use crate::archive::{ArchiveError, Entry, Feed, Kind, Problem, Region, Walker, quoted};
+use crate::archive::{ArchiveError, Entry, Feed, Kind, Problem, Region, Time, Walker, quoted};
 use crate::limits::{Limit, Limits};
 use crate::remove::remove_tree;
 use levels::{Levels, is_whiteout, timestamps};
@@ -138,7 +138,12 @@ impl Unpacker {
             return Ok(());
         }
         self.whiteouts = true;
-        rustix::fs::mknodat(self.here(), name, FileType::CharacterDevice, Mode::empty(), 0)
+        let here = self.here();
+        rustix::fs::mknodat(here, name, FileType::CharacterDevice, Mode::empty(), 0)
+            .and_then(|()| {
+                let time = timestamps(Time::default());
+                rustix::fs::utimensat(here, name, &time, AtFlags::SYMLINK_NOFOLLOW)
+            })
             .map_err(|error| failed("white out", path, error))
     }
 

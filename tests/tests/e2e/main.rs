@@ -28,6 +28,7 @@ mod foreign_stage1;
 mod full_disk;
 mod garbage;
 mod hostile_images;
+mod image_output;
 mod images;
 mod kill;
 mod lifecycle;

@@ -14,18 +14,22 @@ fn alone() -> Case {
     Case::alone(Stage1::Fly)
 }
 
+/// fly wants a volume for every mount point of an image.
+const VOLUME: &str = "--volume=volume-var-data,kind=empty";
+
 under_both_walls!(what_buildah_built_runs, a_file_that_docker_save_wrote_runs);
 
 fn what_buildah_built_runs(case: &Case) {
     built(case.host());
-    let output = case.run([format!("oci:{BUILT}/layout:latest")]).ok();
-    assert!(app_lines(&output.stdout).contains(&"hello from web in /opt/old"), "{output}");
+    let output = case.run([VOLUME, &format!("oci:{BUILT}/layout:latest")]).ok();
+    assert!(app_lines(&output.stdout).contains(&"hello there from web in /opt/old"), "{output}");
 
-    let script = "cat /etc/kept /opt/old/other /private/file; ls /etc/gone /opt/old/file; stat -c '%a %u:%g' /private; id";
+    let script = "cat /etc/kept /etc/copied /opt/old/other /private/file; ls /etc/gone /opt/old/file; stat -c '%a %u:%g' /private; id";
     let look = ["--user=0", "--exec=/bin/sh", "--", "-c", script];
-    let output = case.run_as("look", [&*format!("oci:{BUILT}/layout")].into_iter().chain(look)).output();
+    let output =
+        case.run_as("look", [VOLUME, &format!("oci:{BUILT}/layout")].into_iter().chain(look)).output();
     let lines = app_lines(&output.stdout);
-    for expected in ["kept", "new", "inside", "711 1005:1006"] {
+    for expected in ["kept", "copied", "new", "inside", "711 1005:1006"] {
         assert!(lines.contains(&expected), "no {expected:?}: {output}");
     }
     assert!(!output.stdout.contains("\ngone") && !output.stdout.contains("\nold"), "{output}");
@@ -33,8 +37,8 @@ fn what_buildah_built_runs(case: &Case) {
 
 fn a_file_that_docker_save_wrote_runs(case: &Case) {
     built(case.host());
-    let output = case.run([format!("docker-archive:{BUILT}/docker.tar")]).ok();
-    assert!(app_lines(&output.stdout).contains(&"hello from web in /opt/old"), "{output}");
+    let output = case.run([VOLUME, &format!("docker-archive:{BUILT}/docker.tar")]).ok();
+    assert!(app_lines(&output.stdout).contains(&"hello there from web in /opt/old"), "{output}");
     let manifest = case.rkt(["image", "cat-manifest", "example.com/team/app:1.5"]).ok().json();
     assert_eq!(manifest["name"], "example.com/team/app");
 }
@@ -55,12 +59,14 @@ fn every_source_of_one_image_has_the_same_layers() {
     }
     // The layers stay as long as one image has them.
     case.rkt(["image", "rm", "layout", "zstd", "oci"]).ok();
-    case.run(["example.com/team/app:1.5"]).ok();
+    case.run([VOLUME, "example.com/team/app:1.5"]).ok();
     case.rkt(["gc", "--grace-period=0s"]).ok();
     case.rkt(["gc", "--grace-period=0s"]).ok();
     case.rkt(["image", "rm", "example.com/team/app"]).ok();
     let left = case.host().sh(&format!("cd {}/cas; ls image name blob layer tree", case.data()));
-    assert!(!left.stdout.contains("sha256") && !left.stdout.contains("sha512"), "{left}");
+    // The stage1 is an image of another kind.
+    assert!(!left.stdout.contains("sha256"), "{left}");
+    assert_eq!(left.stdout.matches(".json").count(), 1, "{left}");
 }
 
 #[test]
@@ -71,7 +77,7 @@ fn the_configuration_becomes_a_manifest() {
     let id = case.rkt(["fetch", &source]).ok().trimmed().to_owned();
     let manifest = case.rkt(["image", "cat-manifest", &id]).ok().json();
     let app = &manifest["app"];
-    assert_eq!(app["exec"], json!(["/bin/sh", "-c", "echo \"$GREETING from $(id -un) in $(pwd)\""]));
+    assert_eq!(app["exec"], json!(["/bin/sh", "/hello", "there"]));
     assert_eq!((&app["user"], &app["group"]), (&json!("web"), &json!("web")));
     assert_eq!(app["workingDirectory"], "/opt/old");
     assert_eq!(
@@ -111,7 +117,7 @@ fn oci_images_have_no_signature() {
     }
     let id = case.rkt(["fetch", &format!("oci:{BUILT}/layout")]).ok().trimmed().to_owned();
     // What root took once is there to be used.
-    case.host().exec("/usr/bin/rkt").args([&data, "prepare", &Stage1::Fly.flag(), &id]).ok();
+    case.host().exec("/usr/bin/rkt").args([&data, "prepare", &Stage1::Fly.flag(), VOLUME, &id]).ok();
 }
 
 #[test]
@@ -287,7 +293,7 @@ fn parts_that_are_not_what_they_should_be_are_refused() {
         (compressed().manifest("schemaVersion", json!(1)), "schemaVersion"),
         (compressed().entry("mediaType", json!("application/json")), "application/json"),
         (compressed().entry("digest", json!(other)), "No such file"),
-        (compressed().entry("digest", json!("sha256:../../../etc/passwd")), "igest"),
+        (compressed().entry("digest", json!("sha256:../../../etc/passwd")), "not valid"),
         (compressed().entry("size", json!(7)), "not the expected 7"),
     ] {
         let case = alone();
@@ -384,8 +390,8 @@ fn hostile_layers_stay_in_their_root() {
         (Aci::changes().hard_link("stolen", &format!("{dir}/secret")), false),
         (Aci::changes().entry(Entry::new(Char, "file")), false),
         (Aci::changes().entry(Entry::new(Regular, &format!("{up}/evil"))), false),
-        (through, true),
-        (opaque, true),
+        (through, false),
+        (opaque, false),
         (marked, true),
     ] {
         let case = alone();
@@ -466,19 +472,23 @@ fn root_reads_again_what_another_user_stored() {
         let id = fetch.ok().trimmed().to_owned();
         let data = format!("--dir={}", case.data());
         host.exec("/usr/bin/rkt")
-            .args([&data, "run", &Stage1::Fly.flag(), &id])
+            .args([&data, "run", &Stage1::Fly.flag(), "--net=host", VOLUME, &id])
             .fails(254)
             .says("--insecure-options=image");
-        let output = case.run([&*id]).ok();
-        assert!(app_lines(&output.stdout).contains(&"hello from web in /opt/old"), "{output}");
+        let output = case.run([VOLUME, &id]).ok();
+        assert!(app_lines(&output.stdout).contains(&"hello there from web in /opt/old"), "{output}");
         case.rkt(["image", "rm", &id]).ok();
     }
     // A blob that changed after it was fetched.
+    for _ in 0..2 {
+        case.rkt(["gc", "--grace-period=0s"]).ok();
+    }
+    case.rkt(["image", "gc"]).ok();
     let command =
         format!("/usr/bin/rkt --insecure-options=image --dir={} fetch oci:{BUILT}/layout", case.data());
     let member = ["--reuid=member", "--regid=member", "--groups=rkt", "--", "sh", "-c"];
     let id = host.exec("setpriv").args(member).arg(command).ok().trimmed().to_owned();
     let spoil = format!("for blob in {cas}/blob/sha256-*; do rm -f $blob; echo spoilt >$blob; done");
     host.exec("setpriv").args(member).arg(spoil).ok();
-    case.run([&*id]).fails(254).says("damaged");
+    case.run([VOLUME, &id]).fails(254).says("not the expected");
 }

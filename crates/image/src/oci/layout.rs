@@ -244,8 +244,8 @@ impl Directory {
         Ok(File::from(file))
     }
 
-    fn unreadable(&self, path: &str, source: std::io::Error) -> OciError {
-        OciError::Read { part: format!("{} of {}", printable(path), self.source), source }
+    fn unreadable(&self, path: &str, cause: std::io::Error) -> OciError {
+        OciError::Read { part: format!("{} of {}", printable(path), self.source), cause }
     }
 }
 

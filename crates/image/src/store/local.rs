@@ -62,7 +62,7 @@ impl Store {
         let source = local.to_string();
         let failed = |error: OciError| StoreError::Oci { name: source.clone(), source: error };
         let unreadable = |error: std::io::Error| {
-            failed(OciError::Read { part: local.path().display().to_string(), source: error })
+            failed(OciError::Read { part: local.path().display().to_string(), cause: error })
         };
         let platform = Platform::host();
         if let LocalImage::OciLayout(path) = local {

@@ -104,7 +104,7 @@ impl Store {
         for _ in 0..ATTEMPTS {
             let ready = self.ready_layers(import, &config.diff_ids)?;
             let record = Record::of_oci(id.clone(), &manifest, text.clone(), import.latest);
-            if let Some(image) = self.commit_oci(record, ready)? {
+            if let Some(image) = self.commit_oci(record, &ready)? {
                 return Ok(image);
             }
         }
@@ -156,7 +156,7 @@ impl Store {
             other => other,
         })?;
         let record = Record::of_oci(image.id().clone(), &manifest, text.clone(), image.is_latest());
-        self.commit_oci(record, ready)?.ok_or_else(|| damaged(None))
+        self.commit_oci(record, &ready)?.ok_or_else(|| damaged(None))
     }
 
     /// Makes the layers that are missing, several at once.
@@ -215,7 +215,7 @@ impl Store {
                 return Ok(Ready { work: None, id, facts, new_blob: false });
             }
             let missing = std::io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
-            return Err(failed(OciError::Read { part: format!("the layer {}", name()), source: missing }));
+            return Err(failed(OciError::Read { part: format!("the layer {}", name()), cause: missing }));
         };
         let work = Work::new(self)?;
         let Layer { facts, new_blob, .. } = self.unpack_layer(&work, import, layer, blob, diff_id)?;
@@ -233,6 +233,11 @@ impl Store {
     ) -> Result<Layer, StoreError> {
         let failed = |source| StoreError::Oci { name: import.source.clone(), source };
         let name = layer.digest.as_ref().unwrap_or(diff_id).to_string();
+        let length = blob.metadata().map(|data| data.len());
+        let length = length.map_err(|cause| failed(OciError::Read { part: name.clone(), cause }))?;
+        if let Some(expected) = layer.size.filter(|expected| *expected != length) {
+            return Err(failed(OciError::Size { what: format!("layer {name}"), expected, found: length }));
+        }
         let rootfs = if self.is_root() { Some(work.rootfs()?) } else { None };
         let stored = self.is_ours(blob, layer.digest.as_ref());
         let copy = if stored { None } else { Some(work.blob()?) };
@@ -242,7 +247,7 @@ impl Store {
             Some(copy) if cloned => copy,
             _ => blob,
         };
-        source.rewind().map_err(|source| failed(OciError::Read { part: name.clone(), source }))?;
+        source.rewind().map_err(|cause| failed(OciError::Read { part: name.clone(), cause }))?;
         let mut hasher = Hasher::new(layer.digest.as_ref());
         let mut size = 0;
         let mut keep = |bytes: &[u8]| {
@@ -309,7 +314,7 @@ impl Store {
     }
 
     /// Puts the layers and the record in their places; nothing when a layer that was here has gone meanwhile.
-    fn commit_oci(&self, mut record: Record, layers: Vec<Ready<'_>>) -> Result<Option<Image>, StoreError> {
+    fn commit_oci(&self, mut record: Record, layers: &[Ready<'_>]) -> Result<Option<Image>, StoreError> {
         let locked = self.lock()?;
         if self.is_root() {
             for layer in layers.iter().filter(|layer| layer.work.is_none()) {
@@ -318,7 +323,7 @@ impl Store {
                 }
             }
         }
-        for layer in &layers {
+        for layer in layers {
             if let Some(work) = &layer.work {
                 self.commit_ready(&locked, work, layer)?;
             }
