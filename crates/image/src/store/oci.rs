@@ -20,7 +20,6 @@ use super::work::Work;
 use super::{Locked, Store, StoreError, files};
 use crate::decompress::Compression;
 use crate::helper;
-use crate::limits::Limits;
 use crate::oci::{self, Config, LAYERS, LayerSource, OciError, OciImport};
 use crate::pipeline::{Content, hex};
 
@@ -149,7 +148,7 @@ impl Store {
             config_digest: None,
             config: Vec::new(),
             layers: image.record.blobs.iter().map(layer).collect(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
         };
         let ready = self.ready_layers(&import, &diff_ids).map_err(|error| match error {
             error @ StoreError::Oci { .. } => damaged(Some(error)),
