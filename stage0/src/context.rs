@@ -77,7 +77,8 @@ impl Context {
     /// The image store of the data directory.
     pub(crate) fn store(&self) -> Result<&Store> {
         get_or_try(&self.store, || {
-            Ok(Store::open(self.data_dir()?)?.with_verifier(Judge::new(&self.roots, self.insecure)))
+            let judge = Judge::new(&self.roots, self.insecure);
+            Ok(Store::open(self.data_dir()?)?.with_verifier(judge).with_limits(self.limits()?))
         })
     }
 

@@ -64,8 +64,7 @@ impl<'a> From<&'a StoredImage> for ImageFacts<'a> {
 pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) -> Result<StoredImage> {
     let text = &request.image;
     let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
-    let found = by_reference(context, &reference, request.signature.as_deref(), pull)
-        .with_context(|| format!("cannot use image {text:?}"))?;
+    let found = by_reference(context, &reference, request.signature.as_deref(), pull)?;
     remote::dependencies::fetch(context, &found.image, pull)?;
     Ok(found)
 }
@@ -81,7 +80,7 @@ pub(crate) fn by_reference(
         ImageReference::File(path) => import(context, path, signature),
         ImageReference::Hash(id) => {
             context.progress("image", format_args!("using image from the store with hash {id}"));
-            by_id(context, id)
+            by_id(context, id).with_context(|| format!("cannot use image {:?}", id.as_str()))
         }
         ImageReference::Url(url) => {
             StoredImage::new(context, Archive::at(url, signature).fetch(context, pull)?)
@@ -97,7 +96,10 @@ pub(crate) fn by_reference(
                 store.touch(&image);
                 return StoredImage::new(context, image);
             }
-            ensure!(pull != PullPolicy::Never, "it is not in the store, and --pull-policy=never");
+            ensure!(
+                pull != PullPolicy::Never,
+                "image \"{reference}\" is not in the store, and --pull-policy=never"
+            );
             StoredImage::new(context, remote::name::fetch(context, name, labels, None, signature)?)
         }
         ImageReference::OciLayout { path, reference } => {

@@ -15,6 +15,8 @@ pub mod unpack;
 mod compare;
 mod copy;
 mod export;
+#[cfg(test)]
+mod fuzz;
 mod remove;
 
 pub use copy::copy_tree;

@@ -64,6 +64,7 @@ pub use render::Tree;
 pub use verification::Verification;
 pub use verify::{Refusal, Verifier};
 
+use crate::limits::Limits;
 use crate::pipeline::hex;
 use crate::remove;
 
@@ -87,6 +88,8 @@ pub struct Store {
     boot: Option<String>,
     helper: Option<PathBuf>,
     verifier: Option<Box<dyn Verifier>>,
+    /// What an archive may cost that is read again.
+    limits: Limits,
     /// The user this process acts as.
     we: u32,
 }
@@ -121,13 +124,28 @@ impl Store {
         if rustix::fs::accessat(&cas, "known", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {
             create_directories(&cas).map_err(|error| failed(error.into()))?;
         }
-        Ok(Self { cas, path, boot: layer::boot(), helper: None, verifier: None, we })
+        Ok(Self {
+            cas,
+            path,
+            boot: layer::boot(),
+            helper: None,
+            verifier: None,
+            limits: Limits::default(),
+            we,
+        })
     }
 
     /// Unpacks with `program`, which calls [`crate::helper::helper_main`], instead of with the program that runs.
     #[must_use]
     pub fn with_helper(mut self, program: impl Into<PathBuf>) -> Self {
         self.helper = Some(program.into());
+        self
+    }
+
+    /// Sets what an archive of the store may cost when it is read again; the default is that of [`Limits`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

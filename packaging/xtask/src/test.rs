@@ -14,6 +14,9 @@ use crate::{install, packages};
 /// What the suite calls on this machine.
 const PACKAGES: &[&str] = &["bzip2", "gcc", "libc6-dev", "mmdebstrap", "util-linux", "xz-utils", "zstd"];
 
+/// Crates with parsers of what strangers wrote: their tests whose names have "fuzz" in them.
+const FUZZED: &[&str] = &["appc", "image"];
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Also the rounds that take long
@@ -36,6 +39,8 @@ enum Stage {
     Doc,
     /// Unit tests
     Unit,
+    /// Parsers under spoilt input, for a bounded time
+    Fuzz,
     /// Build and lay out the product
     Install,
     /// End-to-end tests in the namespace host
@@ -81,6 +86,13 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
             .args(["doc", "--quiet", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings")),
         Stage::Unit => run_tests(cargo().args(["test", "--workspace", "--exclude", "tests"]), summaries),
+        Stage::Fuzz => {
+            let mut command = cargo();
+            command.args(["test"]).args(FUZZED.iter().flat_map(|package| ["--package", package]));
+            command.args(["fuzz", "--", "--nocapture", "--test-threads=2"]);
+            command.env("RKT_FUZZ_SECONDS", if full { "120" } else { "5" });
+            run_tests(&mut command, summaries)
+        }
         Stage::Install => install::install(&product, Profile::Release),
         Stage::E2e => {
             let mut command = cargo();

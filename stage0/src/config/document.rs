@@ -228,7 +228,7 @@ pub(crate) fn parse(text: &[u8], allowed: &[Kind], config: &mut Config) -> Resul
         Kind::DockerAuth => docker_auth(serde_json::from_slice(text)?, config),
         Kind::Paths => paths(serde_json::from_slice(text)?, config),
         Kind::Stage1 => stage1(serde_json::from_slice(text)?, config),
-        Kind::Fetch => fetch(serde_json::from_slice(text)?, &mut config.fetch),
+        Kind::Fetch => fetch(&serde_json::from_slice(text)?, &mut config.fetch),
         Kind::ImageLimits => image_limits(&serde_json::from_slice(text)?, config),
     }
 }
@@ -311,7 +311,7 @@ fn stage1(fields: Stage1Fields, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-fn fetch(fields: Fetch, fetch: &mut Fetch) -> Result<()> {
+fn fetch(fields: &Fetch, fetch: &mut Fetch) -> Result<()> {
     ensure!(fields.stall_timeout != Some(0), "\"stallTimeout\" is in seconds, 1 at least");
     set_once("stallTimeout", fields.stall_timeout, &mut fetch.stall_timeout)?;
     set_once("retries", fields.retries, &mut fetch.retries)?;

@@ -28,13 +28,13 @@ pub(crate) fn fetch(context: &Context, named: &RegistryReference, pull: PullPoli
     let downloads = Downloads::open(context)?;
     let known = downloads.record(&source).and_then(|record| store.find_by_id(&record.key).ok());
     match (known, pull) {
-        (Some(image), PullPolicy::Never | PullPolicy::New) => return Ok(take(context, image, &source)?),
+        (Some(image), PullPolicy::Never | PullPolicy::New) => return take(context, image, &source),
         (None, PullPolicy::Never) => {
             bail!("unable to find image for url {source} in the store and --pull-policy=never")
         }
         // A digest stands for the same image for ever.
         (Some(image), PullPolicy::Update) if named.digest.is_some() => {
-            return Ok(take(context, image, &source)?);
+            return take(context, image, &source);
         }
         _ => {}
     }

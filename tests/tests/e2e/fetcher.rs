@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use tests::case::eventually;
+use tests::host::Running;
 use tests::web::Web;
 
 use crate::remote::Net;
 
 /// The fields of `/proc/PID/status`.
-fn status(net: &Net, pid: &str) -> BTreeMap<String, String> {
+pub(crate) fn status(net: &Net, pid: &str) -> BTreeMap<String, String> {
     let text = net.case.host().sh(&format!("cat /proc/{pid}/status")).stdout;
     let field = |line: &str| {
         let (name, value) = line.split_once(':')?;
@@ -18,10 +19,10 @@ fn status(net: &Net, pid: &str) -> BTreeMap<String, String> {
 }
 
 /// A fetch that takes a while, and its worker.
-fn under_way(net: &Net, web: &Web, words: &[&str]) -> (tests::host::Running, String) {
+pub(crate) fn under_way(net: &Net, web: &Web, fetch: impl Fn(&str) -> Running) -> (Running, String) {
     web.put("slow.aci", crate::images::small("web.test/slow", &"x".repeat(2_000_000)).build());
     let url = web.url("slow.aci");
-    let fetch = net.lax(&[words, &["fetch", &url]].concat()).spawn();
+    let fetch = fetch(&url);
     let pid = eventually("the download worker", || {
         let find = r#"for d in /proc/[0-9]*; do
             tr '\0' ' ' <$d/cmdline 2>/dev/null | grep -q '^[^ ]*rkt-fetcher $' || continue
@@ -38,8 +39,9 @@ fn under_way(net: &Net, web: &Web, words: &[&str]) -> (tests::host::Running, Str
 #[test]
 fn the_worker_of_root_is_nobody_with_nothing() {
     let net = Net::new();
+    net.case.host().exec("systemd-sysusers").ok();
     let web = net.web("location = /slow.aci { limit_rate 500k; }");
-    let (_fetch, pid) = under_way(&net, &web, &[]);
+    let (_fetch, pid) = under_way(&net, &web, |url| net.lax(&["fetch", url]).spawn());
     let status = status(&net, &pid);
     let user = net.case.host().exec("id").args(["-u", "rkt-fetch"]).ok().trimmed().to_owned();
     let group = net.case.host().exec("id").args(["-g", "rkt-fetch"]).ok().trimmed().to_owned();
@@ -82,7 +84,7 @@ fn the_worker_of_root_is_nobody_with_nothing() {
 fn the_worker_dies_with_rkt() {
     let net = Net::new();
     let web = net.web("location = /slow.aci { limit_rate 200k; }");
-    let (mut fetch, pid) = under_way(&net, &web, &[]);
+    let (mut fetch, pid) = under_way(&net, &web, |url| net.lax(&["fetch", url]).spawn());
     fetch.kill_command();
     eventually("the end of the worker", || {
         (!net.case.host().path(format!("/proc/{pid}")).exists()).then_some(())

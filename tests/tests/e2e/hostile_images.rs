@@ -234,3 +234,53 @@ fn a_device_of_an_archive_is_no_way_to_the_disk() {
     let output = case.run([&*file, "--exec=/bin/sh", "--", "-c", script]).output();
     assert!(output.code == 254 || !output.stdout.contains("opened"), "{output}");
 }
+
+/// What is odd without reaching for anything: each is refused with its name, or harmless.
+#[test]
+fn odd_entries_are_refused_or_harmless() {
+    let deep = format!("rootfs/{}x", "d/".repeat(10_000));
+    let levels = [300, 200].map(|count| format!("rootfs/{}x", "d/".repeat(count)));
+    let long = format!("rootfs/{}", "n".repeat(256));
+    let entries: [(&str, Entry<'_>, Option<&str>); 12] = [
+        (
+            "ten thousand levels",
+            Entry { pax: &[("path", deep.as_bytes())], ..file("rootfs/x") },
+            Some("length"),
+        ),
+        ("three hundred levels", file(&levels[0]), Some("depth of directories")),
+        ("two hundred levels", file(&levels[1]), None),
+        ("a line feed", file("rootfs/a\nb"), None),
+        ("a NUL", Entry { pax: &[("path", b"rootfs/a\0b")], ..file("rootfs/x") }, Some("NUL")),
+        ("a long name", file(&long), Some("length of a file name")),
+        ("set-uid and set-gid", Entry { mode: 0o6755, uid: 7, gid: 8, ..file("rootfs/x") }, None),
+        (
+            "an owner beyond 32 bits",
+            Entry { pax: &[("uid", b"4294967296")], ..file("rootfs/x") },
+            Some("owner"),
+        ),
+        ("a size that lies", Entry { pax: &[("size", b"9999999999")], ..file("rootfs/x") }, Some("cut off")),
+        ("a time that is none", Entry { pax: &[("mtime", b"yesterday")], ..file("rootfs/x") }, Some("time")),
+        (
+            "a sparse map that does not fit",
+            Entry {
+                pax: &[
+                    ("GNU.sparse.major", b"0"),
+                    ("GNU.sparse.minor", b"1"),
+                    ("GNU.sparse.map", b"0,5,3,5"),
+                    ("GNU.sparse.size", b"5"),
+                ],
+                ..file("rootfs/x")
+            },
+            Some("sparse"),
+        ),
+        ("a type of nobody's", Entry::new(tar_core::EntryType::Other(b'Z'), "rootfs/x"), Some("type")),
+    ];
+    for (name, entry, says) in entries {
+        let case = Case::alone(Stage1::Fly);
+        let output = attack(&case, name, &image().entry(entry));
+        match says {
+            Some(says) => assert!(output.code == 254 && output.stderr.contains(says), "{name}: {output}"),
+            None => assert_eq!(output.code, 0, "{name}: {output}"),
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod image_output;
 mod images;
 mod kill;
 mod lifecycle;
+mod member;
 mod network;
 mod network_faults;
 mod network_names;

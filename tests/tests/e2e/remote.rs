@@ -23,7 +23,7 @@ impl Net {
         Net { case: Case::alone(Stage1::Fly) }
     }
 
-    fn words(&self) -> [String; 3] {
+    pub(crate) fn words(&self) -> [String; 3] {
         [
             format!("--dir={}", self.case.data()),
             format!("--system-config={}", self.case.tmp("vendor")),

@@ -289,12 +289,27 @@ impl fmt::Display for ImageReference {
             Self::Docker(reference) => write!(f, "docker://{reference}"),
             Self::OciRegistry(reference) => write!(f, "oci://{reference}"),
             Self::Appc { name, labels } => {
-                f.write_str(name.as_str())?;
+                let mut text = name.as_str().to_owned();
                 if let Some(version) = labels.get("version") {
-                    write!(f, ":{version}")?;
+                    text.push(':');
+                    text.push_str(version);
                 }
                 for label in labels.iter().filter(|label| label.name != "version") {
-                    write!(f, ",{}={}", label.name, label.value)?;
+                    text.push_str(&format!(",{}={}", label.name, label.value));
+                }
+                if appc(&text).as_ref() == Ok(self) {
+                    return f.write_str(&text);
+                }
+                // A value with a comma, say, can be written in the other notation only.
+                write!(f, "cimd:appc:v=0:{}", uri::escape(name.as_str()))?;
+                for (index, label) in labels.iter().enumerate() {
+                    let separator = if index == 0 { '?' } else { '&' };
+                    write!(
+                        f,
+                        "{separator}{}={}",
+                        uri::escape(label.name.as_str()),
+                        uri::escape(&label.value)
+                    )?;
                 }
                 Ok(())
             }

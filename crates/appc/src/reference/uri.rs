@@ -47,3 +47,15 @@ fn unescape(text: &str, plus_is_space: bool) -> Result<String, ReferenceProblem>
     }
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or_else(wrong)
 }
+
+/// Text as it may stand anywhere in a URL.
+pub(super) fn escape(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+        escaped
+    })
+}

@@ -9,7 +9,7 @@ use rustix::thread::{
 
 use super::{Error, step};
 
-/// The user that root's downloads run as. Where the package has not made it, they run as [`NOBODY`].
+/// The user that root's downloads run as. Where the package has not made it, they run as nobody.
 pub const USER: &str = "rkt-fetch";
 /// User and group id of nobody, the same on every Linux.
 const NOBODY: u32 = 65534;

@@ -302,7 +302,8 @@ impl Store {
         let foreign = rustix::fs::fstat(&blob).map_or(true, |stat| stat.st_uid != self.we);
         let request = ImportRequest::new(format!("the stored archive of {}", image.name()))
             .expect(image.id().clone())
-            .latest(image.is_latest());
+            .latest(image.is_latest())
+            .limits(self.limits.clone());
         let work = Work::new(self)?;
         let filled = match self.judge().filter(|_| !image.trusted) {
             Some(verifier) => {

@@ -20,7 +20,6 @@ use super::work::Work;
 use super::{Locked, Store, StoreError, files};
 use crate::decompress::Compression;
 use crate::helper;
-use crate::limits::Limits;
 use crate::oci::{self, Config, LAYERS, LayerSource, OciError, OciImport};
 use crate::pipeline::{Content, hex};
 
@@ -149,7 +148,7 @@ impl Store {
             config_digest: None,
             config: Vec::new(),
             layers: image.record.blobs.iter().map(layer).collect(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
         };
         let ready = self.ready_layers(&import, &diff_ids).map_err(|error| match error {
             error @ StoreError::Oci { .. } => damaged(Some(error)),
@@ -171,6 +170,10 @@ impl Store {
         let worker = || loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(diff_id) = diff_ids.get(index) else { return };
+            // One that is there twice is made once.
+            if diff_ids[..index].contains(diff_id) {
+                continue;
+            }
             let result = self.ready_layer(import, index, diff_id);
             if result.is_err() {
                 // No further layer is worth its time.
@@ -188,7 +191,20 @@ impl Store {
         });
         let mut results = results.into_inner().unwrap_or_default();
         results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+        let made = results.into_iter().map(|(_, result)| result).collect::<Result<Vec<Ready<'s>>, _>>()?;
+        let mut ready: Vec<Ready<'s>> = Vec::with_capacity(diff_ids.len());
+        let mut made = made.into_iter();
+        for diff_id in diff_ids {
+            let id = layer_id(diff_id);
+            let again = ready.iter().find(|layer| layer.id == id).map(|first| Ready {
+                work: None,
+                id,
+                facts: first.facts.clone(),
+                new_blob: false,
+            });
+            ready.extend(again.or_else(|| made.next()));
+        }
+        Ok(ready)
     }
 
     fn ready_layer<'s>(
@@ -317,8 +333,9 @@ impl Store {
     fn commit_oci(&self, mut record: Record, layers: &[Ready<'_>]) -> Result<Option<Image>, StoreError> {
         let locked = self.lock()?;
         if self.is_root() {
+            let comes = |id: &str| layers.iter().any(|layer| layer.id == id && layer.work.is_some());
             for layer in layers.iter().filter(|layer| layer.work.is_none()) {
-                if !self.has_layer(&layer.id)? {
+                if !comes(&layer.id) && !self.has_layer(&layer.id)? {
                     return Ok(None);
                 }
             }

@@ -45,7 +45,8 @@ impl Store {
         if !image.is_oci() {
             let work = Work::new(self)?;
             let target = work.rootfs()?;
-            let request = ImportRequest::new(format!("the stored archive of {}", image.name()));
+            let request = ImportRequest::new(format!("the stored archive of {}", image.name()))
+                .limits(self.limits.clone());
             let mut blob = self.open_blob(image.key()).ok_or_else(damaged)?;
             let outcome = helper::run(
                 self.helper.as_ref(),
@@ -93,7 +94,7 @@ impl Store {
             config_digest: None,
             config: Vec::new(),
             layers: Vec::new(),
-            limits: crate::Limits::default(),
+            limits: self.limits.clone(),
         };
         let work = Work::new(self)?;
         let target = self.unpack_layer(&work, &import, &layer, &file, diff_id)?.rootfs;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: timings side by side with the peers, as ratios of medians of one interleaved run.
 
+mod image;
 mod pods;
 mod report;
 mod run;
@@ -16,9 +17,9 @@ pub(crate) struct Options {
     /// What to time
     #[arg(value_enum, default_value_t)]
     what: What,
-    /// How often each row is timed (`run`)
-    #[arg(long, default_value_t = 41)]
-    rounds: u32,
+    /// How often each row is timed: 41 times, an image 5 times
+    #[arg(long)]
+    rounds: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -28,12 +29,15 @@ enum What {
     Run,
     /// What pods cost while they run, and when there are many
     Pods,
+    /// `rkt fetch` of a large OCI image, from an image layout to files
+    Image,
 }
 
 pub(crate) fn bench(options: &Options) -> Result<()> {
     packages::need(PACKAGES)?;
     match options.what {
-        What::Run => run::run(options.rounds),
         What::Pods => pods::run(),
+        What::Run => run::run(options.rounds.unwrap_or(41)),
+        What::Image => image::run(options.rounds.unwrap_or(5)),
     }
 }
