@@ -1,7 +1,7 @@
 //! OCI and Docker images: their documents, read with suspicion, and what becomes of them here.
 //!
 //! Nothing is converted by copying. A layer is unpacked into its own directory like any other; the configuration becomes an App Container
-//! image manifest ([`translate`]), whose digest is the ID of the image. It names the layers, so it stands for all of the image.
+//! image manifest (`translate`), whose digest is the ID of the image. It names the layers, so it stands for all of the image.
 //!
 //! [`layout`] finds an image in a directory or archive of this host. Where else images come from is not known here: whoever
 //! has the parts hands them to [`crate::Store::import_oci`].
