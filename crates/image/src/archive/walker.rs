@@ -44,6 +44,8 @@ pub struct Walker<F> {
     padding: u64,
     entries: u64,
     last: Vec<u8>,
+    /// Whether the end of the stream after an entry is the end of the archive too.
+    open_end: bool,
 }
 
 impl<F> std::fmt::Debug for Walker<F> {
@@ -81,7 +83,16 @@ impl<F: Feed> Walker<F> {
             padding: 0,
             entries: 0,
             last: Vec::new(),
+            open_end: false,
         }
+    }
+
+    /// Takes an archive that stops after an entry for whole, also without the padding of its content and the blocks of zeros that should
+    /// follow. Only for archives whose digest is known, so that nothing can be cut off: umoci writes such layers.
+    #[must_use]
+    pub fn with_open_end(mut self) -> Self {
+        self.open_end = true;
+        self
     }
 
     /// Entries so far.
@@ -146,7 +157,18 @@ impl<F: Feed> Walker<F> {
     }
 
     fn skip(&mut self) -> Result<(), ArchiveError> {
+        if self.open_end {
+            self.skip_content()?;
+            let at_end = self.used == self.joined.len() && self.feed.fill()?.is_empty();
+            if at_end {
+                self.padding = 0;
+            }
+        }
         self.content += std::mem::take(&mut self.padding);
+        self.skip_content()
+    }
+
+    fn skip_content(&mut self) -> Result<(), ArchiveError> {
         loop {
             let count = self.content()?.len();
             if count == 0 {
@@ -162,6 +184,9 @@ impl<F: Feed> Walker<F> {
             if self.used < self.joined.len() { &self.joined[self.used..] } else { self.feed.fill()? };
         if input.is_empty() && self.entries == 0 && self.last.is_empty() {
             return Err(ArchiveError::Empty);
+        }
+        if input.is_empty() && self.open_end {
+            return Ok(Step::End(0));
         }
         let event = self.parser.parse(input).map_err(|error| explain(&error, &self.last, &self.limits))?;
         match event {

@@ -24,7 +24,9 @@ pub(super) fn walk(
     mut unpacker: Option<Unpacker>,
     limits: &Limits,
 ) -> Result<Walked, ArchiveError> {
-    let mut walker = Walker::new(feed, limits);
+    let walker = Walker::new(feed, limits);
+    // The digest of a layer is checked by whoever asked; that of an image is only found here.
+    let mut walker = if content == Content::Layer { walker.with_open_end() } else { walker };
     let manifest = match content {
         Content::Image => image(&mut walker, unpacker.as_mut(), limits)?,
         Content::Layer => layer(&mut walker, unpacker.as_mut(), limits).map(|()| String::new())?,

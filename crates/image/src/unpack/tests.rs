@@ -546,6 +546,22 @@ fn what_is_no_image_is_called_so() {
     assert_eq!(unpack(&trailing), ArchiveError::TrailingData);
 }
 
+/// umoci writes neither the padding of the last entry nor the end.
+#[test]
+fn a_layer_may_end_after_an_entry() {
+    let run = |bytes: &[u8]| {
+        let source = std::io::Cursor::new(bytes.to_vec());
+        pipeline::run(Content::Layer, source, None, &Limits::default(), false)
+    };
+    let whole = Sample::default().dir("etc").file("etc/a", "content").end();
+    for cut in [512, 1024 + 7, 1024 + 512] {
+        assert!(run(&whole[..cut]).is_ok(), "{cut}: {:?}", run(&whole[..cut]));
+    }
+    for cut in [100, 1024 - 1, 1024, 1024 + 6, 2048] {
+        assert!(run(&whole[..cut]).is_err(), "{cut}");
+    }
+}
+
 #[test]
 fn a_cut_archive_is_never_whole() {
     let whole = Sample::aci()
