@@ -54,20 +54,23 @@ pub fn manifest(bytes: &[u8]) -> Result<Manifest, OciError> {
     })
 }
 
+/// What each of these images of an index is for, where it says so.
+pub(super) fn platforms(entries: &[&oci_spec::image::Descriptor]) -> Vec<Option<Platform>> {
+    let platform = |entry: &&oci_spec::image::Descriptor| {
+        entry.platform().as_ref().map(|platform| Platform {
+            os: platform.os().to_string(),
+            architecture: platform.architecture().to_string(),
+            variant: platform.variant().clone(),
+        })
+    };
+    entries.iter().map(platform).collect()
+}
+
 /// Reads an OCI index or a Docker manifest list, and chooses the image that `platform` runs best.
 pub fn choose(bytes: &[u8], platform: &Platform) -> Result<Descriptor, OciError> {
     let index = index(bytes)?;
     let offered: Vec<_> = index.manifests().iter().filter(|entry| is_manifest(entry)).collect();
-    let platforms: Vec<Option<Platform>> = offered
-        .iter()
-        .map(|entry| {
-            entry.platform().as_ref().map(|platform| Platform {
-                os: platform.os().to_string(),
-                architecture: platform.architecture().to_string(),
-                variant: platform.variant().clone(),
-            })
-        })
-        .collect();
+    let platforms = platforms(&offered);
     match platform.choose(&platforms) {
         Some(best) => descriptor("image index", offered[best]),
         None => {

@@ -132,20 +132,10 @@ impl Directory {
             .collect();
         let first = fitting.first().and_then(|entry| annotation(entry, REF_NAME));
         // Several of one name, or several without any, are for several platforms.
-        if !fitting.is_empty() && fitting.iter().all(|entry| annotation(entry, REF_NAME) == first) {
-            let platforms: Vec<Option<Platform>> = fitting
-                .iter()
-                .map(|entry| {
-                    entry.platform().as_ref().map(|platform| Platform {
-                        os: platform.os().to_string(),
-                        architecture: platform.architecture().to_string(),
-                        variant: platform.variant().clone(),
-                    })
-                })
-                .collect();
-            if let Some(best) = platform.choose(&platforms) {
-                return Ok(fitting[best]);
-            }
+        if fitting.iter().all(|entry| annotation(entry, REF_NAME) == first)
+            && let Some(best) = platform.choose(&document::platforms(&fitting))
+        {
+            return Ok(fitting[best]);
         }
         let wanted = match reference {
             Some(reference) => format!("{} has no image {reference:?}", self.source),
