@@ -114,7 +114,7 @@ fn run_tests(command: &mut Command, summaries: &mut Vec<String>) -> Result<()> {
     for line in child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines()) {
         let line = line?;
         println!("{line}");
-        if line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed") {
+        if line.starts_with("test result: ") && !line.contains(" 0 passed; 0 failed") {
             summaries.push(line);
         }
     }
