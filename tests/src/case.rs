@@ -239,13 +239,6 @@ impl Case {
         output.stdout.lines().find_map(|line| line.strip_prefix("state=")).unwrap_or_default().to_owned()
     }
 
-    /// Whether a pod has ended. Its directory may have moved to the garbage: units of other tests of the shared data
-    /// directory collect there, as units do.
-    #[must_use]
-    pub fn has_exited(&self, uuid: &str) -> bool {
-        matches!(self.state(uuid).as_str(), "exited" | "exited garbage")
-    }
-
     /// The first six directories a pod can be in: which one holds `uuid`, if any.
     #[must_use]
     pub fn pod_dir(&self, uuid: &str) -> Option<String> {

@@ -30,7 +30,7 @@ fn is_prepared_and_run_later(case: &Case) {
     assert_eq!(case.state(&uuid), "prepared");
     assert!(case.pod_dir(&uuid).is_some_and(|dir| dir.contains("/prepared/")));
     case.rkt(["run-prepared", "--net=host", &uuid[..13]]).fails(6);
-    assert!(case.has_exited(&uuid), "{}", case.state(&uuid));
+    assert_eq!(case.state(&uuid), "exited");
     case.rkt(["run-prepared", "--net=host", &uuid])
         .fails(254)
         .says(&format!(r#"pod "{uuid}" is not prepared"#));
@@ -141,7 +141,7 @@ fn stops_by_force(case: &Case) {
     let file = format!("--uuid-file={}", case.uuid_file("pod"));
     case.rkt(["stop", "--force", &file]).ok().prints(&case.uuid());
     eventually("the pod to end", || pod.ended().then_some(()));
-    assert!(case.has_exited(&case.uuid()), "{}", case.state(&case.uuid()));
+    assert_eq!(case.state(&case.uuid()), "exited");
 }
 
 fn is_removed(case: &Case) {

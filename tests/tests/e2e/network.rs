@@ -62,7 +62,7 @@ pub(crate) fn get_inside(case: &Case, uuid: &str, address: &str, port: u32) -> O
 /// Ends the pod, removes it, and insists that nothing is left.
 pub(crate) fn end(case: &Case, uuid: &str) {
     case.rkt(["stop", "--force", uuid]).ok();
-    eventually("the pod's end", || case.has_exited(uuid).then_some(()));
+    eventually("the pod's end", || (case.state(uuid) == "exited").then_some(()));
     case.rkt(["rm", uuid]).ok();
     assert_eq!(leftovers(case.host(), uuid), "", "left of {uuid}");
 }

@@ -165,7 +165,7 @@ fn a_reboot_leaves_only_what_gc_gives_back() {
     pod.kill();
     eventually("the pod's end", || {
         let _ = case.rkt(["stop", "--force", &uuid]).output();
-        case.has_exited(&uuid).then_some(())
+        (case.state(&uuid) == "exited").then_some(())
     });
     case.host()
         .sh(&format!(
@@ -365,7 +365,7 @@ fn a_plugin_that_hangs_ends_with_rkt() {
     assert!(case.pod_dir(&uuid).is_some_and(|dir| dir.contains("/run/")));
     running.kill();
     eventually("the plugin's end", || (!hangs()).then_some(()));
-    eventually("the pod's end", || case.has_exited(&uuid).then_some(()));
+    eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
     case.rkt(["gc", "--grace-period=0s"]).ok();
     assert_nothing_is_left(&case, &uuid);
     assert_eq!(leftovers(case.host(), &uuid), "");

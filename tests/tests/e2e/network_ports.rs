@@ -28,7 +28,7 @@ fn a_port_has_one_pod_and_the_second_learns_which() {
     }
     all_answer(&first, vec![("localhost", get(host, &format!("http://127.0.0.1:{port}/")))]);
     case.rkt(["stop", "--force", &first]).ok();
-    eventually("the first pod's end", || case.has_exited(&first).then_some(()));
+    eventually("the first pod's end", || (case.state(&first) == "exited").then_some(()));
     // Without gc: who is dead stands in nobody's way.
     let _third = start(&case, "third", &[&flag, &image]);
     let third = case.uuid_as("third");
@@ -113,7 +113,7 @@ fn a_service_has_its_network_beside_its_sockets() {
     assert!(ruleset.stdout.contains(&format!("dport {port}")), "{ruleset}");
     assert!(!ruleset.stdout.contains(&format!("dport {}", port + 1)), "{ruleset}");
     case.systemctl(&["stop", &socket, &unit]);
-    eventually("the pod's end", || case.has_exited(&uuid).then_some(()));
+    eventually("the pod's end", || (case.state(&uuid).starts_with("exited")).then_some(()));
     case.rkt(["rm", &uuid]).ok();
     assert_eq!(leftovers(host, &uuid), "");
 }

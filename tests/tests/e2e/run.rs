@@ -139,7 +139,7 @@ fn saves_the_uuid(case: &Case) {
     case.run_sh("true").ok();
     let uuid = case.uuid();
     assert!(uuid.split('-').map(str::len).eq([8, 4, 4, 4, 12]), "{uuid}");
-    assert!(case.has_exited(&uuid), "{}", case.state(&uuid));
+    assert_eq!(case.state(&uuid), "exited");
     assert_eq!(case.pod_dir(&uuid), Some(format!("{}/pods/run/{uuid}", case.data())));
 }
 
