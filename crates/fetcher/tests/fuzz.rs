@@ -81,7 +81,7 @@ fn fuzz_registry_documents() {
         match manifest::parse(bytes, None, "a document") {
             Ok((Document::Index(entries), kind)) => format!("{} of {kind}", entries.len()),
             Ok((Document::Manifest(manifest), kind)) => format!("{} of {kind}", manifest.layers.len()),
-            Err(failure) => failure.to_string().chars().filter(char::is_ascii_alphabetic).take(120).collect(),
+            Err(failure) => fuzz::shape(failure),
         }
     });
 }

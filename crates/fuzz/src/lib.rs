@@ -20,6 +20,11 @@ const LONGEST: usize = 256 << 10;
 /// Inputs that are kept.
 const KEPT: usize = 4096;
 
+/// What tells one error from another: its text without most of what it quotes of the input.
+pub fn shape(error: impl std::fmt::Display) -> String {
+    error.to_string().chars().filter(char::is_ascii_alphabetic).take(120).collect()
+}
+
 /// Something to be fed.
 #[derive(Debug)]
 pub struct Target<'a> {

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 use std::process::{Command, Stdio};
 
-use fuzz::Target;
+use fuzz::{Target, shape};
 use tar_core::EntryType;
 
 use crate::archive::ArchiveError;
@@ -168,10 +168,6 @@ const JSON: &[&str] = &[
 ];
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-fn shape<E: std::fmt::Display>(error: E) -> String {
-    error.to_string().chars().filter(char::is_ascii_alphabetic).take(120).collect()
-}
 
 #[test]
 fn oci_manifests_and_indexes() {

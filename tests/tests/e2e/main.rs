@@ -1,22 +1,25 @@
 //! The end-to-end suite: one program, one booted host, one module an intent.
 
-/// Makes a test for each wall out of a function that takes a [`tests::case::Case`] of the shared data directory.
+/// Makes a test for each wall out of a function that takes a [`tests::case::Case`]: of the shared data directory, or
+/// with `alone:` before the names of one of its own.
 macro_rules! under_both_walls {
-    ($($name:ident),+ $(,)?) => {$(
+    (alone: $($name:ident),+ $(,)?) => { under_both_walls!(@alone $($name),+); };
+    (@$make:ident $($name:ident),+) => {$(
         mod $name {
             use tests::case::{Case, Stage1};
 
             #[test]
             fn fly() {
-                super::$name(&Case::new(Stage1::Fly));
+                super::$name(&Case::$make(Stage1::Fly));
             }
 
             #[test]
             fn nspawn() {
-                super::$name(&Case::new(Stage1::Nspawn));
+                super::$name(&Case::$make(Stage1::Nspawn));
             }
         }
     )+};
+    ($($name:ident),+ $(,)?) => { under_both_walls!(@new $($name),+); };
 }
 
 mod bad_input;

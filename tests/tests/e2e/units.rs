@@ -12,12 +12,13 @@ under_both_walls!(
     writes_to_the_journal,
     gives_the_unit_its_exit_status,
     waits_for_the_app_to_be_ready,
-    lets_the_unit_run_commands,
     stays_in_the_unit_of_a_script,
-    restarts_with_the_unit,
     runs_prepared_pods,
     gets_a_scope_in_a_session,
 );
+
+// Their units collect, which would move the ended pods of the other tests too.
+under_both_walls!(alone: lets_the_unit_run_commands, restarts_with_the_unit);
 
 /// Command lines of the processes in a cgroup.
 fn commands_in(case: &Case, group: &str) -> Vec<String> {
@@ -141,9 +142,10 @@ fn waits_for_the_app_to_be_ready(case: &Case) {
 
 /// Old units have no `Delegate=yes`; what they run besides the pod must find a cgroup to start in.
 fn lets_the_unit_run_commands(case: &Case) {
-    let stop = format!("{} stop --uuid-file={}", case.rkt_words().join(" "), case.uuid_file("pod"));
+    let rkt = case.rkt_words().join(" ");
+    let stop = format!("{rkt} stop --uuid-file={}", case.uuid_file("pod"));
     let section = format!(
-        "KillMode=mixed\nExecReload=/bin/touch {}\nExecStop={stop}\nExecStopPost=/usr/bin/rkt gc --mark-only",
+        "KillMode=mixed\nExecReload=/bin/touch {}\nExecStop={stop}\nExecStopPost={rkt} gc --mark-only",
         case.tmp("reloaded")
     );
     let unit = case.service_sh("echo is up; sleep 1000", &section);
@@ -181,10 +183,9 @@ fn stays_in_the_unit_of_a_script(case: &Case) {
 }
 
 fn restarts_with_the_unit(case: &Case) {
-    let unit = case.service_sh(
-        "echo is up; sleep 1000",
-        "KillMode=mixed\nDelegate=yes\nExecStopPost=/usr/bin/rkt gc --mark-only",
-    );
+    let gc = format!("{} gc --mark-only", case.rkt_words().join(" "));
+    let unit = case
+        .service_sh("echo is up; sleep 1000", &format!("KillMode=mixed\nDelegate=yes\nExecStopPost={gc}"));
     case.systemctl(&["start", &unit]);
     // Before process 1 of the pod listens, systemd-nspawn passes a request to end on to nobody.
     case.journal(&["-u", &unit], "is up");

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: timings side by side with the peers, as ratios of medians of one interleaved run.
 
+mod host;
 mod image;
 mod pods;
 mod report;

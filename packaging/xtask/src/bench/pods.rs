@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
-use tests::host::{Data, Host};
 use tests::images;
 
+use super::host;
 use super::report::write;
-use crate::build::Profile;
-use crate::install;
 use crate::shell::target;
 
 /// Prints `WHAT NUMBER` lines: microseconds, KiB, and numbers of processes.
@@ -50,24 +48,13 @@ done
 "#;
 
 pub(super) fn run() -> Result<()> {
-    let product = target().join("bench/product");
-    println!("Building rkt …");
-    install::install(&product, Profile::Release)?;
-    let host = Host::boot(Some(&product), Data::Disk)?;
+    let host = host::boot()?;
     images::install(&host);
     println!("Running 1,100 pods …\n");
-    host.write("/run/bench.sh", SCRIPT);
-    let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes", "--unit=bench"];
-    let output = host
-        .exec("systemd-run")
-        .args(unit)
-        .args(["bash", "/run/bench.sh"])
-        .limit(Duration::from_secs(900))
-        .output();
-    ensure!(output.code == 0, "The benchmark failed: {output}");
+    let output = host::run_in_unit(&host, SCRIPT, Duration::from_secs(900))?;
 
     let mut found = Vec::new();
-    for line in output.stdout.lines() {
+    for line in output.lines() {
         let (what, number) = line.split_once(' ').with_context(|| format!("Not a measurement: {line:?}"))?;
         let number: f64 = number.parse().with_context(|| format!("Not a measurement: {line:?}"))?;
         found.push((what, number));

@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tests::host::{Data, Host};
+use tests::host::Host;
 use tests::images;
 
+use super::host;
 use super::report::{Promise, Samples, report};
-use crate::build::Profile;
-use crate::install;
 use crate::shell::target;
 
 const PROMISES: &[Promise] = &[
@@ -43,25 +42,14 @@ const ROWS: &[(&str, &str)] = &[
 const TOP: &str = "/var/lib/rkt";
 
 pub(super) fn run(rounds: u32) -> Result<()> {
-    let product = target().join("bench/product");
-    println!("Building rkt …");
-    install::install(&product, Profile::Release)?;
-    let host = Host::boot(Some(&product), Data::Disk)?;
+    let host = host::boot()?;
     prepare(&host)?;
 
     println!("Timing {} rows, {rounds} rounds …\n", ROWS.len());
-    host.write("/run/bench.sh", driver(rounds));
-    let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes", "--unit=bench"];
-    let output = host
-        .exec("systemd-run")
-        .args(unit)
-        .args(["bash", "/run/bench.sh"])
-        .limit(Duration::from_secs(1800))
-        .output();
-    ensure!(output.code == 0, "The benchmark failed: {output}");
+    let output = host::run_in_unit(&host, &driver(rounds), Duration::from_secs(1800))?;
 
     let mut samples = Samples::new();
-    for line in output.stdout.lines() {
+    for line in output.lines() {
         let (time, row) = line.split_once(' ').with_context(|| format!("Not a time: {line:?}"))?;
         samples
             .entry(row.to_owned())
