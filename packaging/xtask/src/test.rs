@@ -15,7 +15,7 @@ use crate::{install, packages};
 const PACKAGES: &[&str] = &["bzip2", "gcc", "libc6-dev", "mmdebstrap", "util-linux", "xz-utils", "zstd"];
 
 /// Crates with parsers of what strangers wrote: their tests whose names have "fuzz" in them.
-const FUZZED: &[&str] = &["appc", "image", "fetcher"];
+const FUZZED: &[&str] = &["appc", "image", "fetcher", "podfile"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

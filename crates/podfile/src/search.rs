@@ -1,0 +1,356 @@
+//! Where pod files are looked for.
+//!
+//! ```text
+//! /etc/rkt/pods       the administrator's       NAME.pod, NAME.pod.d/*.conf
+//! /run/rkt/pods       for this boot             a link to /dev/null, or an empty file, masks
+//! /usr/lib/rkt/pods   the vendor's              db@.pod is a template, db@one.pod -> db@.pod an instance
+//! ```
+//!
+//! A file in an earlier directory hides one of the same name in a later one; so it is with each drop-in. Drop-ins of a template
+//! are those of its instances too.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::diagnostic::Source;
+use crate::name::PodName;
+use crate::syntax::SIZE_MAX;
+
+/// The usual directories, first ones first, relative to the root.
+pub const USUAL: [&str; 3] = ["etc/rkt/pods", "run/rkt/pods", "usr/lib/rkt/pods"];
+
+/// The directories that are looked in.
+#[derive(Debug)]
+pub struct Directories {
+    root: OwnedFd,
+    /// Relative to the root.
+    paths: Vec<String>,
+}
+
+/// A pod that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Its file, and its drop-ins in the order in which they count.
+    File(Rc<Source>, Vec<Rc<Source>>),
+    /// It must not run: the path of the mask.
+    Masked(String),
+}
+
+/// Why a pod cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// No file has its name.
+    #[error("There is no {file} in {directories}{hint}")]
+    Missing {
+        /// The name of the file.
+        file: String,
+        /// Where it was looked for.
+        directories: String,
+        /// What could be meant, as the rest of the sentence.
+        hint: String,
+    },
+    /// A file, or directory, is there and cannot be read.
+    #[error("Cannot read {path}: {problem}")]
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// What stands at a path.
+enum Content {
+    Text(String),
+    Mask,
+    Nothing,
+}
+
+impl Directories {
+    /// Those at `paths` below `root`, first ones first.
+    pub fn new<P: Into<String>>(root: OwnedFd, paths: impl IntoIterator<Item = P>) -> Self {
+        let paths = paths.into_iter().map(Into::into).map(|path| path.trim_matches('/').to_owned()).collect();
+        Directories { root, paths }
+    }
+
+    /// The usual ones of the host whose `/` is `root`.
+    pub fn usual(root: OwnedFd) -> Self {
+        Self::new(root, USUAL)
+    }
+
+    /// Every pod that has a file, templates too, by name. Files whose names are none are left out.
+    ///
+    /// # Errors
+    /// For a directory that cannot be listed.
+    pub fn list(&self) -> Result<Vec<PodName>, SearchError> {
+        let mut names = std::collections::BTreeSet::new();
+        for path in &self.paths {
+            for entry in self.entries(path)? {
+                if let Some(name) = entry.strip_suffix(".pod") {
+                    names.extend(name.parse::<PodName>().ok());
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Finds a pod and reads its files.
+    pub fn find(&self, name: &PodName) -> Result<Found, SearchError> {
+        for directory in &self.paths {
+            let path = format!("{directory}/{}", name.file());
+            match self.content(&path)? {
+                Content::Nothing => {}
+                Content::Mask => return Ok(Found::Masked(format!("/{path}"))),
+                Content::Text(text) => {
+                    let main = Rc::new(Source { path: format!("/{path}"), text });
+                    return Ok(Found::File(main, self.drop_ins(name)?));
+                }
+            }
+        }
+        Err(self.missing(name))
+    }
+
+    fn missing(&self, name: &PodName) -> SearchError {
+        let exists = |name: &PodName| {
+            self.paths.iter().find(|path| {
+                let path = format!("{path}/{}", name.file());
+                sys::path::open_in_root(self.root.as_fd(), Path::new(&path), OFlags::PATH, Mode::empty())
+                    .is_ok()
+            })
+        };
+        let near = || {
+            let names = self.list().ok()?;
+            let near = crate::diagnostic::nearest(name.as_str(), names.iter().map(PodName::as_str))?;
+            Some(format!("; did you mean {near}?"))
+        };
+        let hint = name.template().and_then(|template| {
+            let directory = exists(&template)?;
+            let (template, file) = (template.file(), name.file());
+            let first = self.paths.first()?;
+            Some(format!(". There is a template of it: ln -s /{directory}/{template} /{first}/{file} makes this instance"))
+        });
+        SearchError::Missing {
+            file: name.file(),
+            directories: self.paths.iter().map(|path| format!("/{path}")).collect::<Vec<_>>().join(", "),
+            hint: hint.or_else(near).unwrap_or_default(),
+        }
+    }
+
+    /// The drop-ins of a pod: of its template first, each name once.
+    fn drop_ins(&self, name: &PodName) -> Result<Vec<Rc<Source>>, SearchError> {
+        let mut found: BTreeMap<String, Option<Rc<Source>>> = BTreeMap::new();
+        for owner in std::iter::once(name.clone()).chain(name.template()) {
+            for directory in &self.paths {
+                let directory = format!("{directory}/{}.d", owner.file());
+                for entry in self.entries(&directory)? {
+                    if !entry.ends_with(".conf") || entry.starts_with('.') || found.contains_key(&entry) {
+                        continue;
+                    }
+                    let path = format!("{directory}/{entry}");
+                    let source = match self.content(&path)? {
+                        Content::Nothing => continue,
+                        Content::Mask => None,
+                        Content::Text(text) => Some(Rc::new(Source { path: format!("/{path}"), text })),
+                    };
+                    found.insert(entry, source);
+                }
+            }
+        }
+        Ok(found.into_values().flatten().collect())
+    }
+
+    /// The names in a directory; none when it is not there.
+    fn entries(&self, path: &str) -> Result<Vec<String>, SearchError> {
+        let failed = |errno: Errno| unreadable(path, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory =
+            match sys::path::open_in_root(self.root.as_fd(), Path::new(path), flags, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(Vec::new()),
+                opened => opened.map_err(failed)?,
+            };
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory).map_err(failed)? {
+            if let Ok(name) = entry.map_err(failed)?.file_name().to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn content(&self, path: &str) -> Result<Content, SearchError> {
+        content(self.root.as_fd(), path)
+    }
+}
+
+/// What stands at `path` below `root`.
+fn content(root: BorrowedFd<'_>, path: &str) -> Result<Content, SearchError> {
+    let failed = |errno: Errno| unreadable(path, errno);
+    let problem =
+        |problem: &str| SearchError::Unreadable { path: format!("/{path}"), problem: problem.to_owned() };
+    if is_link_to_null(root, path) {
+        return Ok(Content::Mask);
+    }
+    // Not to wait for somebody who writes into a pipe.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match sys::path::open_in_root(root, Path::new(path), flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => {
+            let link = sys::path::open_in_root(
+                root,
+                Path::new(path),
+                OFlags::PATH | OFlags::NOFOLLOW,
+                Mode::empty(),
+            );
+            return match link {
+                Ok(_) => Err(problem("it is a link to a file that is not there")),
+                Err(_) => Ok(Content::Nothing),
+            };
+        }
+        Err(errno) => return Err(failed(errno)),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(problem("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    let read = std::fs::File::from(file).take(SIZE_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| problem(&error.to_string()))?;
+    if bytes.len() as u64 > SIZE_MAX {
+        return Err(problem("it is larger than one mebibyte"));
+    }
+    if bytes.is_empty() {
+        return Ok(Content::Mask);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Content::Text(text)),
+        _ => Err(problem("it is no text in UTF-8")),
+    }
+}
+
+/// Whether a link leads to `/dev/null`, which need not be there in a root that is only looked at.
+fn is_link_to_null(root: BorrowedFd<'_>, path: &str) -> bool {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let Ok(link) = sys::path::open_in_root(root, Path::new(path), flags, Mode::empty()) else { return false };
+    rustix::fs::readlinkat(&link, "", Vec::new()).is_ok_and(|target| target.as_bytes() == b"/dev/null")
+}
+
+fn unreadable(path: &str, errno: Errno) -> SearchError {
+    let problem = std::io::Error::from(errno).to_string();
+    SearchError::Unreadable { path: format!("/{path}"), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Root(tempfile::TempDir);
+
+    impl Root {
+        fn new() -> Self {
+            Root(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        fn link(&self, path: &str, target: &str) {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, path).unwrap();
+        }
+
+        fn directories(&self) -> Directories {
+            Directories::usual(sys::path::open_directory(self.0.path()).unwrap())
+        }
+
+        fn find(&self, name: &str) -> Result<Found, SearchError> {
+            self.directories().find(&name.parse().unwrap())
+        }
+    }
+
+    fn texts(found: Result<Found, SearchError>) -> Vec<String> {
+        match found.unwrap() {
+            Found::File(main, drop_ins) => {
+                std::iter::once(main).chain(drop_ins).map(|source| source.text.clone()).collect()
+            }
+            Found::Masked(path) => vec![format!("masked {path}")],
+        }
+    }
+
+    #[test]
+    fn earlier_directories_hide_later_ones() {
+        let root = Root::new();
+        root.write("usr/lib/rkt/pods/a.pod", "vendor");
+        root.write("usr/lib/rkt/pods/b.pod", "vendor");
+        root.write("run/rkt/pods/b.pod", "run");
+        root.write("etc/rkt/pods/c.pod", "");
+        root.write("usr/lib/rkt/pods/c.pod", "vendor");
+        root.link("etc/rkt/pods/d.pod", "/dev/null");
+        root.write("usr/lib/rkt/pods/d.pod", "vendor");
+        root.write("etc/rkt/pods/a.pod.d/20.conf", "etc 20");
+        root.write("usr/lib/rkt/pods/a.pod.d/20.conf", "vendor 20");
+        root.write("usr/lib/rkt/pods/a.pod.d/10.conf", "vendor 10");
+        root.write("usr/lib/rkt/pods/a.pod.d/30.conf", "vendor 30");
+        root.link("run/rkt/pods/a.pod.d/30.conf", "/dev/null");
+        root.write("etc/rkt/pods/a.pod.d/readme", "no");
+        assert_eq!(texts(root.find("a")), ["vendor", "vendor 10", "etc 20"]);
+        assert_eq!(texts(root.find("b")), ["run"]);
+        assert_eq!(texts(root.find("c")), ["masked /etc/rkt/pods/c.pod"]);
+        assert_eq!(texts(root.find("d")), ["masked /etc/rkt/pods/d.pod"]);
+        let names: Vec<String> = root.directories().list().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn templates_and_instances() {
+        let root = Root::new();
+        root.write("usr/lib/rkt/pods/db@.pod", "template");
+        root.link("etc/rkt/pods/db@one.pod", "/usr/lib/rkt/pods/db@.pod");
+        root.write("etc/rkt/pods/db@.pod.d/10.conf", "all 10");
+        root.write("etc/rkt/pods/db@.pod.d/20.conf", "all 20");
+        root.write("etc/rkt/pods/db@one.pod.d/20.conf", "one 20");
+        assert_eq!(texts(root.find("db@one")), ["template", "all 10", "one 20"]);
+        let error = root.find("db@two").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "There is no db@two.pod in /etc/rkt/pods, /run/rkt/pods, /usr/lib/rkt/pods. There is a template of it: ln -s \
+             /usr/lib/rkt/pods/db@.pod /etc/rkt/pods/db@two.pod makes this instance"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let root = Root::new();
+        root.write("etc/rkt/pods/web.pod", "x");
+        root.link("etc/rkt/pods/gone.pod", "nowhere");
+        std::fs::create_dir(root.0.path().join("etc/rkt/pods/dir.pod")).unwrap();
+        std::fs::write(root.0.path().join("etc/rkt/pods/bytes.pod"), b"\xff").unwrap();
+        std::fs::write(root.0.path().join("etc/rkt/pods/big.pod"), vec![b'#'; (1 << 20) + 1]).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.0.path().join("etc/rkt/pods/pipe.pod"), Mode::RUSR)
+            .unwrap();
+        for (name, part) in [
+            ("wbe", "did you mean web?"),
+            ("gone", "/etc/rkt/pods/gone.pod: it is a link to a file that is not there"),
+            ("dir", "it is no regular file"),
+            ("pipe", "it is no regular file"),
+            ("bytes", "it is no text in UTF-8"),
+            ("big", "it is larger than one mebibyte"),
+        ] {
+            let error = root.find(name).unwrap_err().to_string();
+            assert!(error.contains(part), "{name}: {error}");
+        }
+        // A link does not lead out of the root.
+        root.link("etc/rkt/pods/out.pod", "../../../../../../../etc/passwd");
+        assert!(root.find("out").is_err());
+    }
+}
