@@ -6,8 +6,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use stage1::args::{Gc, machine_name};
 use stage1::{Context, Error, Result, attach, processes};
-
-use crate::networks;
+use supervised::networks;
 
 /// Directories that systemd-nspawn makes for a machine and removes at its end, unless it is killed.
 const LEFT: [&str; 2] = ["/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"];

@@ -10,15 +10,14 @@
 
 mod capabilities;
 mod command;
-mod enter;
 mod gc;
 mod host;
-mod networks;
 mod run;
-mod stop;
 
-const FLAVOR: stage1::Flavor =
-    stage1::Flavor { name: "nspawn", run: run::run, enter: enter::enter, gc: gc::gc, stop: stop::stop };
+use supervised::enter::enter;
+use supervised::stop::stop;
+
+const FLAVOR: stage1::Flavor = stage1::Flavor { name: "nspawn", run: run::run, enter, gc: gc::gc, stop };
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

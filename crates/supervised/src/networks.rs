@@ -18,21 +18,21 @@ const LOCAL_CONFIG: &str = "/etc/rkt";
 
 /// Where plugins run: the host's namespaces, by handle.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub struct Home {
     mounts: OwnedFd,
     network: OwnedFd,
 }
 
 impl Home {
     /// `mounts` is the host's mount namespace, which this process has left. It is still in the host's network namespace.
-    pub(crate) fn open(mounts: OwnedFd) -> Result<Self> {
+    pub fn open(mounts: OwnedFd) -> Result<Self> {
         let network =
             namespace::open(None, Kind::Network).step(|| "open our network namespace".to_owned())?;
         Ok(Home { mounts, network })
     }
 
     /// Gives the handles numbers from `lowest` on.
-    pub(crate) fn move_above(&mut self, lowest: RawFd) -> rustix::io::Result<()> {
+    pub fn move_above(&mut self, lowest: RawFd) -> rustix::io::Result<()> {
         self.mounts = fcntl_dupfd_cloexec(&self.mounts, lowest)?;
         self.network = fcntl_dupfd_cloexec(&self.network, lowest)?;
         Ok(())
@@ -40,12 +40,7 @@ impl Home {
 }
 
 /// Joins them; `None` for a pod that has none of its own. `sockets` are those that the pod's apps got from systemd.
-pub(crate) fn join(
-    pod: &Pod,
-    run: &Run,
-    home: &Home,
-    sockets: &[(String, OwnedFd)],
-) -> Result<Option<Joined>> {
+pub fn join(pod: &Pod, run: &Run, home: &Home, sockets: &[(String, OwnedFd)]) -> Result<Option<Joined>> {
     let networks = match &run.network {
         // Ports of the pod are those of the host.
         Network::Host => return Ok(None),
@@ -91,7 +86,7 @@ fn forwards(pod: &Pod, sockets: &[(String, OwnedFd)]) -> Result<Vec<Forward>> {
 }
 
 /// Leaves them after the start failed with `error`, and says what failed of that, too.
-pub(crate) fn leave_after(error: Error, run: &Run, home: &Home) -> Error {
+pub fn leave_after(error: Error, run: &Run, home: &Home) -> Error {
     // The handle from before may have been given up for what the pod was to inherit.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let left = namespace::join(home.network.as_fd(), Kind::Network)
@@ -108,7 +103,7 @@ pub(crate) fn leave_after(error: Error, run: &Run, home: &Home) -> Error {
 }
 
 /// Leaves them after the pod's end.
-pub(crate) fn leave(dir: &PodDir, gc: &Gc, host: Option<&OwnedFd>) -> Result<()> {
+pub fn leave(dir: &PodDir, gc: &Gc, host: Option<&OwnedFd>) -> Result<()> {
     network::tear_down(dir, gc.uuid, host.map(AsFd::as_fd), gc.debug).map_err(|error| {
         Error::Refused(format!("Cannot leave the networks of pod {}: {}", gc.uuid, error.chain()))
     })

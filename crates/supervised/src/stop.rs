@@ -12,13 +12,13 @@ use stage1::args::Stop;
 use stage1::processes::{self, Member};
 use stage1::{Error, Result};
 
-use crate::run::CONTROL_SOCKET;
+use crate::CONTROL_SOCKET;
 
 /// How long apps have to end: longer than the supervisor gives them before it kills them.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends the pod.
-pub(crate) fn stop(stop: &Stop) -> Result<()> {
+pub fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
     if stop.force {
         // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.

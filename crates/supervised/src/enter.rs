@@ -5,10 +5,10 @@ use std::path::Path;
 use stage1::args::Enter;
 use stage1::{Error, Result};
 
-use crate::run::CONTROL_SOCKET;
+use crate::CONTROL_SOCKET;
 
 /// Runs a command in an app.
-pub(crate) fn enter(enter: &Enter) -> Result<u8> {
+pub fn enter(enter: &Enter) -> Result<u8> {
     let Enter { app, command, .. } = enter;
     let app = app.as_deref().ok_or_else(|| {
         Error::Refused("Which app? There is nothing to enter beside the apps (--appname=NAME)".to_owned())

@@ -1,0 +1,94 @@
+//! The apps: what each is, their volumes, and what the supervisor and other entrypoints read of them.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use executor::AppSpec;
+use stage1::args::Run;
+use stage1::attach;
+use stage1::spec::{Limits, Options, Policy};
+use stage1::volumes::Rules;
+use stage1::{Context, Error, Pod, Result, warn};
+use supervisor::PodSpec;
+
+/// Says what each app is to the executor. `limits` tells whether groups of apps can have them.
+///
+/// # Errors
+/// For what cannot be done; what can be left out is told on standard error.
+pub fn specs(pod: &Pod, run: &Run, limits: &Limits) -> Result<Vec<AppSpec>> {
+    if let Some(isolator) = pod.manifest.isolators.iter().next() {
+        return Err(Error::Refused(format!(
+            "Pod {} has the isolator {:?}, and isolators of whole pods are not enforced: give it to an app, or limit \
+             the unit that starts rkt",
+            run.uuid,
+            isolator.name()
+        )));
+    }
+    let term = std::env::var("TERM").ok();
+    let options = Options {
+        policy: Policy::Contained,
+        insecure: run.insecure,
+        interactive: run.interactive,
+        term: term.as_deref(),
+        watchdog_usec: stage1::spec::watchdog(),
+        limits,
+    };
+    let mut warnings = Vec::new();
+    let specs = pod.apps.iter().map(|app| stage1::spec::build(app, &options, &mut warnings)).collect();
+    warnings.iter().for_each(|warning| warn(warning));
+    specs
+}
+
+/// Mounts the volumes in the roots of the apps, and notes in `specs` what stands where.
+///
+/// # Errors
+/// Those of [`stage1::volumes::plan`] and [`stage1::attach`].
+pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
+    let rules = Rules { recursive: true, implicit: true };
+    let mut warnings = Vec::new();
+    for (app, spec) in pod.apps.iter().zip(specs) {
+        let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
+        if planned.is_empty() {
+            continue;
+        }
+        let root = app_root(pod, app.name())?;
+        let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd())?;
+        spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
+    }
+    warnings.iter().for_each(|warning| warn(warning));
+    Ok(())
+}
+
+fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+    Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
+}
+
+/// Writes what the supervisor, other entrypoints and other programs read. The supervisor sets `hostname`, if there is one.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_files(
+    pod: &Pod,
+    run: &Run,
+    specs: &[AppSpec],
+    flavor: &str,
+    hostname: Option<String>,
+) -> Result<()> {
+    let dir = &pod.current.dir;
+    for spec in specs {
+        let path = format!("stage1/rootfs/rkt/env/{}", spec.name);
+        dir.write(&path, stage1::spec::environment_file(spec).as_bytes())?;
+    }
+    let pod_spec = PodSpec {
+        uuid: run.uuid.to_string(),
+        hostname,
+        apps: specs.to_vec(),
+        stop_grace_ms: 10_000,
+        mutable: false,
+        debug: run.debug,
+    };
+    let json = serde_json::to_vec(&pod_spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;
+    dir.write(&format!("stage1/rootfs{}", supervisor::pod::POD_SPEC_PATH), &json)?;
+    stage1::runtime_config::write(pod, run)?;
+    Ok(pod.current.write_flavor(flavor)?)
+}

@@ -1,0 +1,24 @@
+//! What pods with a supervisor have in common, whatever their wall: stage1-nspawn and stage1-kvm.
+//!
+//! ```text
+//! run    ─► apps: specs, volumes, files ─► descriptors ─► networks ─► [the wall] ─► supervisor
+//! enter, stop ─────────────────────────── control.sock ───────────────────────────► supervisor
+//! ```
+//!
+//! | module | |
+//! |---|---|
+//! | [`apps`] | what the apps are, and where the supervisor reads it |
+//! | [`descriptors`] | the control socket, journal streams, sockets of the unit |
+//! | [`networks`] | networks of the pod |
+//! | [`enter`], [`stop`] | the entrypoints that talk to the supervisor |
+
+#![forbid(unsafe_code)]
+
+pub mod apps;
+pub mod descriptors;
+pub mod enter;
+pub mod networks;
+pub mod stop;
+
+/// The name of the supervisor's socket in the pod directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
