@@ -90,11 +90,18 @@ pub fn perl(name: &str) -> Aci {
         .unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+/// The images by the names of their files.
+#[must_use]
+pub fn all() -> [(&'static str, Vec<u8>); 2] {
+    let run_true = |image: Aci| image.app(&["/bin/true"], &json!({})).build();
+    [("busybox", run_true(busybox(BUSYBOX_NAME))), ("perl", run_true(perl(PERL_NAME)))]
+}
+
 /// Puts the images into a host and stores them in its shared store.
 pub fn install(host: &Host) {
-    let aci = busybox(BUSYBOX_NAME).app(&["/bin/true"], &json!({}));
-    host.write(BUSYBOX_FILE, aci.build());
-    host.write("/images/perl.aci", perl(PERL_NAME).app(&["/bin/true"], &json!({})).build());
+    for (name, archive) in all() {
+        host.write(&format!("/images/{name}.aci"), archive);
+    }
     host.exec("/usr/bin/rkt")
         .args(["--insecure-options=image", "fetch", BUSYBOX_FILE, "/images/perl.aci"])
         .ok();

@@ -1,6 +1,7 @@
 //! What the end-to-end suite stands on: hosts to run in, images to run, and a driver for the `rkt` under test.
 //!
 //! * [`host`]: a whole Debian system with systemd as process 1, in namespaces. It boots in half a second and leaves nothing behind.
+//! * [`vm`]: the same root in a virtual machine with a kernel of its own, for controllers of cgroup2 and reboots.
 //! * [`product`]: the installed tree under test, as `cargo xtask install` lays it out.
 //! * [`aci`]: images, honest and hostile ones, written entry by entry.
 //! * [`images`]: the images that every test may use.
@@ -18,4 +19,5 @@ pub mod network;
 pub mod oci;
 pub mod product;
 pub mod registry;
+pub mod vm;
 pub mod web;

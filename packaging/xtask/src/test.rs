@@ -12,7 +12,17 @@ use crate::shell::{cargo, run, target, words};
 use crate::{install, packages};
 
 /// What the suite calls on this machine.
-const PACKAGES: &[&str] = &["bzip2", "gcc", "libc6-dev", "mmdebstrap", "util-linux", "xz-utils", "zstd"];
+const PACKAGES: &[&str] = &[
+    "bzip2",
+    "e2fsprogs",
+    "gcc",
+    "libc6-dev",
+    "mmdebstrap",
+    "qemu-system-x86",
+    "util-linux",
+    "xz-utils",
+    "zstd",
+];
 
 /// Crates with parsers of what strangers wrote: their tests whose names have "fuzz" in them.
 const FUZZED: &[&str] = &["appc", "image", "fetcher", "podfile"];
@@ -45,6 +55,8 @@ enum Stage {
     Install,
     /// End-to-end tests in the namespace host
     E2e,
+    /// End-to-end tests in the vm host: limits of control groups, reboots
+    Vm,
 }
 
 pub(crate) fn test(options: &Options) -> Result<()> {
@@ -97,12 +109,17 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
         Stage::E2e => {
             let mut command = cargo();
             // Most tests wait for a pod most of the time.
-            command.args(["test", "--package", "tests", "--", "--test-threads=6"]);
+            command.args(["test", "--package", "tests", "--lib", "--test", "e2e", "--", "--test-threads=6"]);
             command.env(tests::product::VARIABLE, product);
             if full {
                 command.env("RKT_TEST_FULL", "1");
             }
             run_tests(&mut command, summaries)
+        }
+        Stage::Vm => {
+            let mut command = cargo();
+            command.args(["test", "--package", "tests", "--test", "vm", "--", "--test-threads=2"]);
+            run_tests(command.env(tests::product::VARIABLE, product), summaries)
         }
     }
 }

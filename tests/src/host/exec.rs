@@ -265,6 +265,10 @@ pub struct Output {
 }
 
 impl Output {
+    pub(crate) fn new(words: String, code: i32, stdout: String, stderr: String, took: Duration) -> Output {
+        Output { words, code, stdout, stderr, took }
+    }
+
     /// Insists on success.
     #[track_caller]
     pub fn success(self) -> Output {

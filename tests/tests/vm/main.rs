@@ -1,0 +1,4 @@
+//! What needs a kernel of its own: one booted vm host, one module an intent.
+
+mod limits;
+mod reboot;
