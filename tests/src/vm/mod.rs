@@ -34,7 +34,7 @@ const BOOT: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// For the kernel and systemd.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off apparmor=0 cryptomgr.notests \
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off apparmor=0 cryptomgr.notests selinux=0 \
                             systemd.show_status=0 systemd.unit=multi-user.target";
 /// Units that only cost time, or wait for devices that only udev would announce.
 const MASKED: &[&str] = &[
