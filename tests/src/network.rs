@@ -100,8 +100,9 @@ impl Drop for Neighbour {
     }
 }
 
-/// A short patience: what is near answers at once.
-const CURL: [&str; 4] = ["--silent", "--show-error", "--max-time", "4"];
+/// What is near answers at once, but for a busy machine, and for an IPv6 address that is new: its network is asked first
+/// whether anybody has it.
+const CURL: [&str; 4] = ["--silent", "--show-error", "--max-time", "20"];
 
 /// Asks a web server from the host itself.
 #[must_use]

@@ -19,7 +19,8 @@ pub(crate) fn target() -> PathBuf {
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(sources());
+    // What a failed test says is what counts: a backtrace for each would hide it.
+    command.current_dir(sources()).env("RUST_BACKTRACE", "0");
     command
 }
 

@@ -15,7 +15,8 @@ const ALICE: &str = "alice@web.test";
 /// Makes a data directory as the package does, and the member.
 const PREPARE: &str = r#"
 systemd-sysusers 2>/dev/null
-id member >/dev/null 2>&1 || useradd --no-create-home --home-dir / --groups rkt member
+# Tests that run at once want him at once.
+flock /run/member.lock sh -c 'id member || useradd --no-create-home --home-dir / --groups rkt member' >/dev/null
 sed "s,/var/lib/rkt,$1,; /etc.rkt/d" /usr/lib/tmpfiles.d/rkt.conf >"$1.conf"
 systemd-tmpfiles --create "$1.conf"
 "#;

@@ -14,7 +14,7 @@ use Socket qw(:all);
 my ($host, $port) = @ARGV;
 $host =~ tr/[]//d;
 my $six = $host =~ /:/;
-alarm 4;
+alarm 20;
 socket(my $server, $six ? AF_INET6 : AF_INET, SOCK_STREAM, 0) or die "socket: $!";
 connect($server, $six ? pack_sockaddr_in6($port, inet_pton(AF_INET6, $host)) : pack_sockaddr_in($port, inet_aton($host)))
     or die "connect: $!";
@@ -83,7 +83,7 @@ pub(crate) fn all_answer(text: &str, cases: Vec<(&str, Output)>) {
 }
 
 fn udp(address: &str, port: u32) -> Vec<String> {
-    let script = "alarm 4; socket(S, PF_INET, SOCK_DGRAM, 0); send(S, 'hello', 0, sockaddr_in($ARGV[1], inet_aton($ARGV[0])));
+    let script = "alarm 20; socket(S, PF_INET, SOCK_DGRAM, 0); send(S, 'hello', 0, sockaddr_in($ARGV[1], inet_aton($ARGV[0])));
         recv(S, my $text, 1500, 0); print $text";
     ["-MSocket", "-e", script, address, &port.to_string()].map(str::to_owned).to_vec()
 }
