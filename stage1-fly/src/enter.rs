@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use executor::become_app;
+use pod::Current;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use stage1::args::Enter;
@@ -15,9 +16,9 @@ use crate::app;
 
 /// Runs a command in the app. Returns only when that fails.
 pub(crate) fn enter(enter: &Enter) -> Result<u8> {
-    let current = pod::Current::open()?;
+    let current = Current::open()?;
     let pid = Pid::from_raw(enter.pid).ok_or_else(|| Error::Refused("0 is no process".to_owned()))?;
-    let member = Member::open(&current.dir, pid)?;
+    let member = Member::open(&current.dir, Current::uuid()?, pid)?;
     let view = View::open(pid)?;
     // The handles are of the app only if it still had its number when they were opened.
     member.check_alive()?;
@@ -35,6 +36,8 @@ pub(crate) fn enter(enter: &Enter) -> Result<u8> {
     spec.read_only_root = false;
     if let Some(group) = processes::group(&pod.current.dir)? {
         group.create(&app::group_name(only))?.enter()?;
+    } else if let Some(shared) = processes::standing(&pod.current.dir)? {
+        shared.enter()?;
     }
     let identity = app::identity(&spec, &view.root)?;
     namespace::join(std::os::fd::AsFd::as_fd(&view.mounts), Kind::Mount)

@@ -36,7 +36,9 @@ pub(crate) fn build(
     }
     make_directory(root.as_fd(), "/tmp", 0o1777)
         .and_then(|tmp| {
-            mount::filesystem(tmp.as_fd(), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, "mode=1777")
+            // The name tells the pod's processes from others of its service.
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            mount::tmpfs(tmp.as_fd(), &pod::members::mount_source(run.uuid), flags, "mode=1777")
         })
         .step(|| "mount /tmp".to_owned())?;
 

@@ -35,8 +35,8 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         )));
     }
     let mut pod = Pod::open(Current::open()?)?;
-    let group = join_group(&pod, run.uuid)?;
-    let mut spec = spec(&pod, group.as_ref())?;
+    let standing = Standing::take(&pod, run.uuid)?;
+    let mut spec = spec(&pod, &standing)?;
     let app = app::only(&pod)?;
 
     let root = mounts::build(&pod, app, run, &mut spec, host.as_fd())?;
@@ -45,11 +45,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     listen.retain(|_| place.next().is_some_and(|place| places.contains(&place)));
     activate(&mut spec, &listen);
     let identity = app::identity(&spec, &root)?;
-    let [output, errors] = streams(&spec, group.as_ref());
+    let [output, errors] = streams(&spec, standing.unit());
 
     write_files(&pod, run, &spec)?;
-    let subcgroup = group.as_ref().map(|group| group.group.path());
-    pod.current.write_pid(rustix::process::getpid(), subcgroup)?;
+    if let Standing::Service { group, .. } = &standing {
+        pod.current.write_service_cgroup(group)?;
+    }
+    pod.current.write_pid(rustix::process::getpid(), standing.own_group())?;
     let lock = pod.current.keep_lock_on_file()?;
 
     let own = (io::stdin(), io::stdout(), io::stderr());
@@ -66,24 +68,68 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     Err(app::failure(&spec, &root, error))
 }
 
-/// The pod's group and the app's below it. fly can do without, where nobody manages groups.
-fn join_group(pod: &Pod, uuid: PodUuid) -> Result<Option<PodGroup>> {
-    let name = app::group_name(app::only(pod)?);
-    let uuid = uuid.to_string();
-    let request = pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &[] };
-    match pod_group::join(&request) {
-        Ok(group) => Ok(Some(group)),
-        Err(systemd::Error::NoUnifiedCgroups) => Ok(None),
-        Err(_) if !systemd::booted() => Ok(None),
-        Err(error) => Err(error.into()),
+/// Where the app stands.
+enum Standing {
+    /// In a group of its own below the pod's.
+    Own(PodGroup),
+    /// In the service that started it, as whatever else that runs.
+    Service { name: String, group: String },
+    /// Where rkt stood: nobody manages groups here.
+    Anywhere,
+}
+
+impl Standing {
+    /// Takes the place that fits. A group of its own is for limits, and for a pod that no service ends.
+    fn take(pod: &Pod, uuid: PodUuid) -> Result<Self> {
+        if !asks_for_limits(pod)?
+            && let Ok(Some((name, group))) = pod_group::stay()
+        {
+            return Ok(Standing::Service { name, group });
+        }
+        let name = app::group_name(app::only(pod)?);
+        let uuid = uuid.to_string();
+        let request = pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &[] };
+        match pod_group::join(&request) {
+            Ok(group) => Ok(Standing::Own(group)),
+            Err(systemd::Error::NoUnifiedCgroups) => Ok(Standing::Anywhere),
+            Err(_) if !systemd::booted() => Ok(Standing::Anywhere),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn own_group(&self) -> Option<&str> {
+        match self {
+            Standing::Own(group) => Some(group.group.path()),
+            Standing::Service { .. } | Standing::Anywhere => None,
+        }
+    }
+
+    /// The unit it belongs to; empty without one.
+    fn unit(&self) -> &str {
+        match self {
+            Standing::Service { name, .. }
+            | Standing::Own(PodGroup { owner: Owner::Service(name) | Owner::Scope(name), .. }) => name,
+            Standing::Own(PodGroup { owner: Owner::Nobody, .. }) | Standing::Anywhere => "",
+        }
     }
 }
 
-fn spec(pod: &Pod, group: Option<&PodGroup>) -> Result<AppSpec> {
-    let limits = match group {
-        None => Limits::Impossible("there is no control group for the pod".to_owned()),
-        Some(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
-        Some(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
+/// Whether the app has limits that a control group enforces, wherever they can be had.
+fn asks_for_limits(pod: &Pod) -> Result<bool> {
+    let all = ["cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+    let spec = app::spec(app::only(pod)?, &Limits::Enforced(all), &mut Vec::new())?;
+    Ok(!spec.cgroup.is_empty())
+}
+
+fn spec(pod: &Pod, standing: &Standing) -> Result<AppSpec> {
+    let limits = match standing {
+        Standing::Own(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
+        Standing::Own(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
+        // It asks for none.
+        Standing::Service { name, .. } => {
+            Limits::Impossible(format!("the app shares the control group of {name}"))
+        }
+        Standing::Anywhere => Limits::Impossible("there is no control group for the pod".to_owned()),
     };
     let mut warnings = Vec::new();
     if let Some(isolator) = pod.manifest.isolators.iter().next() {
@@ -91,7 +137,9 @@ fn spec(pod: &Pod, group: Option<&PodGroup>) -> Result<AppSpec> {
     }
     let spec = app::spec(app::only(pod)?, &limits, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));
-    if let Some(PodGroup { group, below: Some(below), .. }) = group.filter(|_| !spec.cgroup.is_empty()) {
+    if let Standing::Own(PodGroup { group, below: Some(below), .. }) = standing
+        && !spec.cgroup.is_empty()
+    {
         limit(group, below, &spec.cgroup)?;
     }
     Ok(spec)
@@ -133,14 +181,10 @@ fn activate(spec: &mut AppSpec, sockets: &[Listen]) {
 
 /// Standard output and error of the app, where they are not ours: when ours lead to the journal, it gets a stream
 /// under its own name.
-fn streams(spec: &AppSpec, group: Option<&PodGroup>) -> [Option<OwnedFd>; 2] {
+fn streams(spec: &AppSpec, unit: &str) -> [Option<OwnedFd>; 2] {
     if !journal::stdout_is_journal() {
         return [None, None];
     }
-    let unit = match group.map(|group| &group.owner) {
-        Some(Owner::Service(unit) | Owner::Scope(unit)) => unit.as_str(),
-        Some(Owner::Nobody) | None => "",
-    };
     let stream = journal::Stream {
         identifier: &spec.name,
         unit,

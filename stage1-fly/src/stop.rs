@@ -9,13 +9,13 @@ use stage1::{Context, Result};
 pub(crate) fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
     if !stop.force {
-        return Member::recorded(&dir)?.signal(Signal::TERM);
+        return Member::recorded(&dir, stop.uuid)?.signal(Signal::TERM);
     }
-    if processes::kill(&dir)? {
+    if processes::kill(&dir, stop.uuid)? {
         return Ok(());
     }
     // Without a control group there is the process group, which may have lost some.
-    let app = Member::recorded(&dir)?;
+    let app = Member::recorded(&dir, stop.uuid)?;
     let group = dir
         .read("pgid")?
         .and_then(|text| Pid::from_raw(std::str::from_utf8(&text).ok()?.trim().parse().ok()?));

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use sys::path::open_beneath;
 
 use crate::{PodUuid, Teardown};
@@ -59,6 +60,15 @@ impl Hierarchy {
             // No such group, or it is just being removed.
             Err(Errno::NOENT | Errno::NODEV) => false,
             Err(_) => true,
+        }
+    }
+
+    /// The processes in `group` and in the groups below it; none when there is no such group.
+    pub(crate) fn processes(&self, group: &str) -> rustix::io::Result<Vec<Pid>> {
+        let mut processes = Vec::new();
+        match self.open(group).and_then(|top| read_processes(top.as_fd(), 0, &mut processes)) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(processes),
+            Err(error) => Err(error),
         }
     }
 
@@ -162,6 +172,32 @@ fn read_populated(group: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let mut buffer = [0; 256];
     let length = rustix::io::read(&file, &mut buffer)?;
     Ok(parse_populated(&buffer[..length]))
+}
+
+fn read_processes(group: BorrowedFd<'_>, depth: usize, found: &mut Vec<Pid>) -> rustix::io::Result<()> {
+    if depth > DEPTH_MAX {
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let list = rustix::fs::openat(group, "cgroup.procs", flags, Mode::empty())?;
+    let list = std::io::read_to_string(std::fs::File::from(list))
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    found.extend(list.lines().filter_map(crate::process::parse_pid));
+    for entry in Dir::read_from(group)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match rustix::fs::openat(group, name, flags, Mode::empty())
+            .and_then(|below| read_processes(below.as_fd(), depth + 1, found))
+        {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn parse_populated(events: &[u8]) -> bool {

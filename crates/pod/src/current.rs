@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::Pid;
 
-use crate::{Error, LOCK_FD_VARIABLE, PodDir, Result, lock};
+use crate::{Error, LOCK_FD_VARIABLE, PodDir, PodUuid, Result, lock};
 
 /// The regular file that fly holds a lock on instead of the directory.
 pub(crate) const RUN_LOCK: &str = "run.lck";
@@ -34,6 +34,17 @@ impl Current {
     fn new(dir: OwnedFd, lock: Option<&str>) -> Result<Self> {
         let lock = lock.map(|number| take_lock(number, &dir)).transpose()?;
         Ok(Self { dir: PodDir::from(dir), lock })
+    }
+
+    /// The name of the pod, which is that of its directory: not every entrypoint is told.
+    pub fn uuid() -> Result<PodUuid> {
+        let directory =
+            std::env::current_dir().map_err(|error| Error::io("find", "the working directory", error))?;
+        let name = directory.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default();
+        PodUuid::from_directory_name(name).ok_or_else(|| Error::Damaged {
+            file: directory.display().to_string(),
+            why: "it is no pod directory".to_owned(),
+        })
     }
 
     /// Whether this program has the lock of the pod.
@@ -80,6 +91,13 @@ impl Current {
     /// of a stage1 that was killed, the pod counts as running.
     pub fn write_subcgroup(&self, group: &str) -> Result<()> {
         self.dir.write("subcgroup", group.trim_start_matches('/').as_bytes())
+    }
+
+    /// As [`Current::write_subcgroup`], for the cgroup of the service that started the pod: its other processes are not the
+    /// pod's. [`crate::members`] says what tells them apart.
+    pub fn write_service_cgroup(&self, group: &str) -> Result<()> {
+        let (record, group) = (crate::members::RECORD, group.trim_start_matches('/'));
+        rustix::fs::symlinkat(group, &self.dir, record).map_err(|error| Error::io("make link", record, error))
     }
 
     /// Records the start of the pod: its cgroup (relative to the root, no slash in front), and then `pid` as

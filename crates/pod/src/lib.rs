@@ -23,6 +23,7 @@
 //!         ├── private-users-prepared           SHIFT:COUNT                      stage0
 //!         ├── overlay/TREE/{upper,work}/[APP]  what the pod writes              stage0
 //!         ├── subcgroup                        cgroup, relative to the root     stage1, before the pid
+//!         ├── servicecgroup                    or: link to that of the service that it shares, as [`members`] says
 //!         ├── pid | ppid                       process 1, or its parent; mtime = time of start
 //!         ├── run.lck                          lock of a fly pod that runs      stage1
 //!         ├── flavor                           symlink to the flavour's name    stage1
@@ -50,7 +51,7 @@
 //! ```
 //!
 //! A pod counts as running while its directory is locked, **or** its `run.lck` is, **or** its recorded cgroup
-//! has a process. fly needs the second: its app inherits the lock, and a handle on a host directory would be a
+//! has a process, **or** a process of its own is in the service's cgroup. fly needs the second: its app inherits the lock, and a handle on a host directory would be a
 //! way out of the chroot, so the lock moves to a regular file. The third keeps `gc` away from a pod whose
 //! supervisor was killed before its apps.
 //!
@@ -64,6 +65,7 @@ mod current;
 mod error;
 mod files;
 mod lock;
+pub mod members;
 mod mounts;
 mod pods;
 mod process;

@@ -1,8 +1,9 @@
 //! The six directories, and moving pods between them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -61,12 +62,21 @@ const MANY: usize = 64;
 pub struct Glance<'a> {
     pods: &'a Pods,
     named: Option<HashSet<PodUuid>>,
+    /// By the group of a service: the pods that stand in it.
+    sharing: Mutex<HashMap<String, Option<HashSet<PodUuid>>>>,
 }
 
 impl Glance<'_> {
     /// As [`Pods::get_from`].
     pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
-        self.pods.look(uuid, place, lock::is_taken_until_closed, self.named.as_ref())
+        self.pods.look(uuid, place, lock::is_taken_until_closed, Some(self))
+    }
+
+    /// Whether the pod stands in the group of a service.
+    fn shares(&self, group: String, uuid: PodUuid) -> bool {
+        let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pods = sharing.entry(group).or_insert_with_key(|group| self.pods.cgroups.members_of(group).ok());
+        pods.as_ref().is_none_or(|pods| pods.contains(&uuid))
     }
 }
 
@@ -155,7 +165,7 @@ impl Pods {
     pub fn glance(&self, count: usize) -> Glance<'_> {
         // A look at a group is worth about four of its names.
         let named = if count < MANY { None } else { self.cgroups.survey(count / 4) };
-        Glance { pods: self, named }
+        Glance { pods: self, named, sharing: Mutex::default() }
     }
 
     fn look(
@@ -163,7 +173,7 @@ impl Pods {
         uuid: PodUuid,
         place: Place,
         is_taken: TakenTest,
-        named: Option<&HashSet<PodUuid>>,
+        glance: Option<&Glance<'_>>,
     ) -> Result<Option<Pod>> {
         for &place in Place::ALL.iter().filter(|&&candidate| candidate >= place) {
             let name = Self::name(place, uuid);
@@ -175,7 +185,7 @@ impl Pods {
                 }
             };
             let mut pod = Pod { uuid, place, state: place.state(false), dir: PodDir::from(fd) };
-            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken, named)?;
+            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken, glance)?;
             pod.state = place.state(in_use);
             // Who prepares gives the lock back after the rename: not locked can mean moved on.
             if pod.state == State::AbortedPrepare && !self.stands_in(&pod.dir, place, uuid)? {
@@ -195,7 +205,7 @@ impl Pods {
         Ok(true)
     }
 
-    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest, named: Option<&HashSet<PodUuid>>) -> Result<bool> {
+    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest, glance: Option<&Glance<'_>>) -> Result<bool> {
         let failed = |error| Error::io("ask for the lock of", format!("pod {:?}", pod.uuid.as_str()), error);
         if is_taken(pod.dir.as_fd()).map_err(failed)? {
             return Ok(true);
@@ -209,7 +219,13 @@ impl Pods {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("open", crate::current::RUN_LOCK, error)),
         }
-        if named.is_some_and(|named| !named.contains(&pod.uuid)) {
+        if let Some(group) = pod.dir.service_cgroup()? {
+            return Ok(match glance {
+                Some(glance) => glance.shares(group, pod.uuid),
+                None => self.cgroups.members_of(&group).map_or(true, |pods| pods.contains(&pod.uuid)),
+            });
+        }
+        if glance.and_then(|glance| glance.named.as_ref()).is_some_and(|named| !named.contains(&pod.uuid)) {
             return Ok(false);
         }
         Ok(match self.own_cgroup(pod.uuid, &pod.dir)? {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use pod::members::is_member;
 use pod::{PidFile, PodDir, PodUuid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -22,18 +23,18 @@ pub struct Member {
 }
 
 impl Member {
-    /// Holds process `pid`, after making sure that it is one of the pod's: it stands in the pod's control group, or
-    /// it took the pod's lock.
+    /// Holds process `pid`, after making sure that it is one of the pod's: it stands in the pod's control group, it took
+    /// the pod's lock, or it is a member of a pod that shares the group of its service.
     ///
     /// # Errors
     /// When it is gone or a stranger.
-    pub fn open(dir: &PodDir, pid: Pid) -> Result<Self> {
+    pub fn open(dir: &PodDir, uuid: PodUuid, pid: Pid) -> Result<Self> {
         let number = pid.as_raw_nonzero();
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => return Err(gone(pid)),
             opened => opened.step(|| format!("hold process {number}"))?,
         };
-        let belongs = in_group(dir, number.get())? || holds_lock(dir, number.get())?;
+        let belongs = in_group(dir, number.get())? || holds_lock(dir, number.get())? || is_member(pid, uuid);
         let member = Member { pid, pidfd };
         // What was read under its number was about it only if it still lives.
         member.check_alive()?;
@@ -49,9 +50,9 @@ impl Member {
     ///
     /// # Errors
     /// As [`Member::open`]; when none is recorded.
-    pub fn recorded(dir: &PodDir) -> Result<Self> {
+    pub fn recorded(dir: &PodDir, uuid: PodUuid) -> Result<Self> {
         match dir.pid_file()? {
-            Some(PidFile::Itself(pid) | PidFile::Parent(pid)) => Member::open(dir, pid),
+            Some(PidFile::Itself(pid) | PidFile::Parent(pid)) => Member::open(dir, uuid, pid),
             None => Err(Error::Refused("The pod has not started yet, or its start failed".to_owned())),
         }
     }
@@ -145,12 +146,54 @@ fn open_group(path: &str) -> Result<Option<Group>> {
     }
 }
 
-/// Kills everything in the pod's control group. `false` when it has none.
-pub fn kill(dir: &PodDir) -> Result<bool> {
-    match group(dir)? {
-        Some(group) => group.kill().map(|()| true).map_err(Into::into),
-        None => Ok(false),
+/// The control group that the pod's apps stand in, while there is one: its own, or that of its service.
+pub fn standing(dir: &PodDir) -> Result<Option<Group>> {
+    match (group(dir)?, dir.service_cgroup()?) {
+        (None, Some(path)) => open_group(&path),
+        (own, _) => Ok(own),
     }
+}
+
+/// How long [`kill`] waits for the end of what it killed.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How often [`kill`] looks for what was forked while it killed.
+const KILL_ROUNDS: u32 = 100;
+
+/// Kills everything in the pod's control group, or what is the pod's in that of its service. `false` when it has
+/// neither.
+///
+/// # Errors
+/// When something is left that forks faster than it can be killed.
+pub fn kill(dir: &PodDir, uuid: PodUuid) -> Result<bool> {
+    if let Some(group) = group(dir)? {
+        group.kill()?;
+        // A process that the kernel is busy with ends when that is done.
+        group.wait_until_empty(KILL_LIMIT)?;
+        return Ok(true);
+    }
+    if dir.service_cgroup()?.is_none() {
+        return Ok(false);
+    }
+    for _ in 0..KILL_ROUNDS {
+        let members = dir.members(uuid)?;
+        if members.is_empty() {
+            return Ok(true);
+        }
+        let mut killed = Vec::new();
+        for pid in members {
+            // What has ended since needs no more.
+            if let Ok(member) = Member::open(dir, uuid, pid) {
+                member.signal(Signal::KILL)?;
+                killed.push(member);
+            }
+        }
+        for member in killed {
+            member.wait(Duration::from_secs(1))?;
+        }
+    }
+    Err(Error::Refused(format!(
+        "Pod {uuid} makes processes faster than they can be killed; stop its unit (systemctl stop), which ends all at once"
+    )))
 }
 
 /// Removes what an ended pod left of control groups and scopes: nothing, mostly, for systemd does that when a unit
@@ -218,9 +261,10 @@ mod tests {
     fn a_process_that_is_not_the_pods_is_a_stranger() {
         let pod = tempfile::tempdir().unwrap();
         let dir = PodDir::from(sys::path::open_directory(pod.path()).unwrap());
-        let error = Member::open(&dir, rustix::process::getpid()).unwrap_err().to_string();
+        let uuid = "5bd4ed2c-7b84-4de3-b4b1-7f0d8a5d4c11".parse().unwrap();
+        let error = Member::open(&dir, uuid, rustix::process::getpid()).unwrap_err().to_string();
         assert!(error.contains("not one of the pod's"), "{error}");
-        assert!(Member::recorded(&dir).unwrap_err().to_string().contains("not started yet"));
-        assert!(!kill(&dir).unwrap());
+        assert!(Member::recorded(&dir, uuid).unwrap_err().to_string().contains("not started yet"));
+        assert!(!kill(&dir, uuid).unwrap());
     }
 }

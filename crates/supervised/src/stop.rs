@@ -22,13 +22,13 @@ pub fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
     if stop.force {
         // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
-        return match (processes::kill(&dir)?, Member::recorded(&dir)) {
+        return match (processes::kill(&dir, stop.uuid)?, Member::recorded(&dir, stop.uuid)) {
             (_, Ok(nspawn)) => nspawn.signal(Signal::KILL),
             (true, Err(Error::Refused(_))) => Ok(()),
             (_, Err(error)) => Err(error),
         };
     }
-    let nspawn = Member::recorded(&dir)?;
+    let nspawn = Member::recorded(&dir, stop.uuid)?;
     if supervisor::client::stop(Path::new(CONTROL_SOCKET), false).is_err() {
         nspawn.signal(Signal::TERM)?;
     }

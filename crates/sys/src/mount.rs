@@ -60,6 +60,12 @@ pub fn filesystem(target: BorrowedFd<'_>, kind: &str, flags: MountFlags, options
     rustix::mount::mount(kind, fd_path(&target), kind, flags, Some(options.as_c_str()))
 }
 
+/// Mounts a new tmpfs on `target` that `/proc/PID/mountinfo` shows as coming from `source`.
+pub fn tmpfs(target: BorrowedFd<'_>, source: &str, flags: MountFlags, options: &str) -> Result<()> {
+    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(source, fd_path(&target), "tmpfs", flags, Some(options.as_c_str()))
+}
+
 /// A detached copy of the mount at `source`, with all that is mounted below it when `recursive`.
 ///
 /// The copy keeps the propagation of its source: a copy of a shared mount is a peer of it.

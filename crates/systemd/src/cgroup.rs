@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -11,6 +13,9 @@ use crate::{Error, Result};
 
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
 const MAGIC: i64 = 0x6367_7270;
+
+/// How long [`Group::wait_until_empty`] relies on being told.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -147,6 +152,32 @@ impl Group {
     /// Kills every process in it and below, with no way for them to escape by forking.
     pub fn kill(&self) -> Result<()> {
         self.write("cgroup.kill", "1")
+    }
+
+    /// Waits, as long as `limit`, until no process stands in it or below; whether that came.
+    pub fn wait_until_empty(&self, limit: Duration) -> Result<bool> {
+        let fault = |error| Error::io("wait for the end of", named(&self.path), error);
+        let end = Instant::now() + limit;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events =
+            rustix::fs::openat(&self.directory, "cgroup.events", flags, Mode::empty()).map_err(fault)?;
+        loop {
+            match self.is_populated() {
+                Ok(true) => {}
+                Err(error) if !is_gone(&error) => return Err(error),
+                Ok(false) | Err(_) => return Ok(true),
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            // The file says when it changes (cgroups(7)); what changed before it was first read is not told.
+            let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(left.min(LOOK_AGAIN).subsec_nanos()) };
+            match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&pause)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
     }
 
     /// The processes that stand in this very group.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! started by web.service       system.slice/web.service/pod-UUID       we stay in the unit, delegated or not
+//!                              system.slice/web.service                [`stay`]: without a group of our own
 //! started from a session       machine.slice/machine-rkt\x2dUUID.scope asked of systemd, delegated
 //! systemd is not process 1     <our own group>/pod-UUID                where the tree lets us
 //! ```
@@ -49,6 +50,17 @@ pub struct PodGroup {
     pub owner: Owner,
     /// Whether groups of apps below can have limits, or the reason why not.
     pub limits: Result<(), String>,
+}
+
+/// The service that started this process, and the path of the group in it where we stand: a pod that has no limits and
+/// no use for a group of its own stays there, because a process that moves into a group waits for the whole kernel
+/// (a grace period of RCU, 8 to 25 ms). `None` when no service started us.
+///
+/// # Errors
+/// [`Error::NoUnifiedCgroups`].
+pub fn stay() -> Result<Option<(String, String)>> {
+    let standing = unit::own()?;
+    Ok(standing.service.filter(|_| crate::booted()).map(|service| (service.name, standing.group)))
 }
 
 /// Makes the group for a pod and moves this process in.

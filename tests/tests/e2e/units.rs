@@ -182,6 +182,36 @@ fn stays_in_the_unit_of_a_script(case: &Case) {
     assert!(!is_running(case, &command));
 }
 
+/// fly stays in the service's own cgroup. The pod's processes are told from those of the script around it, whatever they do
+/// with their handles.
+#[test]
+fn a_script_and_its_pod_are_told_apart() {
+    let case = Case::alone(Stage1::Fly);
+    let close = "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd>&-\"; done";
+    let mut pod = case.run_words("pod");
+    let app = format!("({close}; exec sleep 5555) & {close}; exit 0");
+    pod.extend([case.busybox(), "--exec=/bin/sh", "--", "-c", &app].map(|word| format!("'{word}'")));
+    let script = format!("{}; echo the pod is left; exec sleep 6666", pod.join(" "));
+    let unit = case.service("script", &["/bin/sh".to_owned(), "-c".to_owned(), script], "");
+    case.systemctl(&["start", &unit]);
+    case.journal(&["-u", &unit], "the pod is left");
+    let uuid = case.uuid();
+    assert_eq!(case.state(&uuid), "running");
+    let list = case.rkt(["list", "--full", "--no-legend"]).ok();
+    assert!(list.stdout.contains("running"), "{list}");
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert!(case.pod_dir(&uuid).is_some());
+    assert!(is_running(&case, "sleep 5555"));
+    // Its main process has ended, and what it left has no name.
+    case.rkt(["stop", "--force", &uuid]).ok();
+    eventually("the pod to end", || (case.state(&uuid) == "exited").then_some(()));
+    assert!(!is_running(&case, "sleep 5555") && is_running(&case, "sleep 6666"));
+    assert_eq!(case.property(&unit, "ActiveState"), "active");
+    case.rkt(["gc", "--grace-period=0s"]).ok();
+    assert_eq!(case.pod_dir(&uuid), None);
+    case.systemctl(&["stop", &unit]);
+}
+
 fn restarts_with_the_unit(case: &Case) {
     let gc = format!("{} gc --mark-only", case.rkt_words().join(" "));
     let unit = case

@@ -32,7 +32,11 @@ for wall in fly nspawn; do
         --exec=/bin/sleep -- 1000 >/dev/null 2>&1 </dev/null &
     until [ -s /run/bench.uuid ] && pgrep -x sleep >/dev/null; do sleep 0.1; done
     sleep 1
-    pids=$(find $group/pod-$(cat /run/bench.uuid) -name cgroup.procs -exec cat {} +)
+    uuid=$(cat /run/bench.uuid)
+    # fly shares the group of this script; its processes see a mount of the pod's name.
+    if [ $wall = fly ]; then pids=$(grep -l " rkt-$uuid " /proc/[0-9]*/mountinfo | cut -d/ -f3)
+    else pids=$(find $group/pod-$uuid -name cgroup.procs -exec cat {} +); fi
+    [ -n "$pids" ]
     count=0
     for pid in $pids; do
         name=$(cat /proc/$pid/comm)
