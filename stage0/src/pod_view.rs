@@ -78,7 +78,7 @@ pub(crate) enum AppState {
 }
 
 /// The annotation of a pod whose apps come and go while it runs.
-const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
+pub(crate) const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
 
 impl PodView {
     /// Reads everything that there is to show.

@@ -48,6 +48,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let [output, errors] = streams(&spec, standing.unit());
 
     write_files(&pod, run, &spec)?;
+    // Where `rkt logs` finds the lines: a group of its service says nothing of the pod.
+    let invocation = std::env::var("INVOCATION_ID").ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    match (&output, invocation) {
+        (None, _) => pod.current.dir.write("output", b"inherited")?,
+        (Some(_), Some(id)) => pod.current.dir.write("output", format!("invocation {id}").as_bytes())?,
+        (Some(_), None) => {}
+    }
     if let Standing::Service { group, .. } = &standing {
         pod.current.write_service_cgroup(group)?;
     }

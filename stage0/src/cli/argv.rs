@@ -42,23 +42,37 @@ enum Value {
 }
 
 /// The flags of some commands.
-struct Flags(Vec<(String, Value)>);
+struct Flags {
+    known: Vec<(String, Value)>,
+    /// Flags of one letter, and what they are short for.
+    letters: Vec<(char, String)>,
+}
 
 impl Flags {
     fn of<'a>(commands: impl IntoIterator<Item = &'a clap::Command>) -> Self {
         let mut known = Vec::new();
+        let mut letters = Vec::new();
         for argument in commands.into_iter().flat_map(clap::Command::get_arguments) {
             let separate = argument.get_num_args().is_none_or(|range| range.min_values() > 0)
                 && argument.get_action().takes_values();
             let value = if separate { Value::Separate } else { Value::Joined };
             let aliases = argument.get_all_aliases().unwrap_or_default();
             known.extend(argument.get_long().into_iter().chain(aliases).map(|name| (name.to_owned(), value)));
+            letters.extend(argument.get_short().zip(argument.get_long().map(str::to_owned)));
         }
-        Self(known)
+        Self { known, letters }
     }
 
     fn value_of(&self, name: &str) -> Option<Value> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+        self.known.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// What the flag of one letter is short for, as a word.
+    fn spelt_out(&self, letter: char) -> Result<OsString, UsageError> {
+        match self.letters.iter().find(|(known, _)| *known == letter) {
+            Some((_, name)) => Ok(format!("--{name}").into()),
+            None => wrong(format!("unknown shorthand flag in -{letter} (flags start with two dashes)")),
+        }
     }
 }
 
@@ -70,6 +84,8 @@ enum Word<'a> {
     Flag { name: &'a str, has_value: bool },
     /// `-h`
     ShortHelp,
+    /// `-f`
+    Letter(char),
     /// Anything else.
     Plain,
 }
@@ -91,6 +107,7 @@ fn look_at(word: &OsStr) -> Result<Word<'_>, UsageError> {
     }
     match bytes {
         b"-h" => Ok(Word::ShortHelp),
+        [b'-', letter] if letter.is_ascii_alphabetic() => Ok(Word::Letter(char::from(*letter))),
         [b'-', _, ..] => {
             wrong(format!("unknown shorthand flag in {} (flags start with two dashes)", word.display()))
         }
@@ -130,6 +147,10 @@ pub(crate) fn locate(
                 // A command is named after it, or none.
             }
             Word::ShortHelp | Word::Flag { name: "help", .. } => found.help = true,
+            // Only a command says what it is short for.
+            Word::Letter(letter) => {
+                return wrong(format!("unknown shorthand flag in -{letter} (flags start with two dashes)"));
+            }
             Word::Flag { name, has_value } => {
                 if let Some(build) = build.take() {
                     flags = Some(Flags::of(&build()));
@@ -254,6 +275,7 @@ impl Sorter {
                     return Ok(());
                 }
                 Word::ShortHelp | Word::Flag { name: "help", .. } => self.help = true,
+                Word::Letter(letter) => self.take_flag(self.known.spelt_out(letter)?, &mut words)?,
                 Word::Flag { .. } => self.take_flag(word, &mut words)?,
                 Word::Plain => {
                     self.rest.push(word);
@@ -298,6 +320,7 @@ impl Sorter {
                     let separate = self.known.value_of(name) == Some(Value::Separate) && !has_value;
                     self.rest.push(if separate { join(word, &mut words)? } else { word });
                 }
+                Word::Letter(letter) => self.take_flag(self.known.spelt_out(letter)?, &mut words)?,
                 Word::Flag { .. } => self.take_flag(word, &mut words)?,
                 Word::Plain => self.rest.push(word),
             }

@@ -157,7 +157,7 @@ pub fn command() -> clap::Command {
     normal(globals).subcommands(singles.chain(groups))
 }
 
-/// Gives every flag of `command` rkt's manners: no short names, the last of two wins, `--switch=false` works, and
+/// Gives every flag of `command` rkt's manners: the last of two wins, `--switch=false` works, and
 /// paths may be empty.
 fn normal(command: clap::Command) -> clap::Command {
     let switch = |argument: clap::Arg, default: &'static str| {

@@ -13,6 +13,7 @@ pub(crate) mod gc;
 mod help;
 pub(crate) mod image;
 pub(crate) mod list;
+mod logs;
 mod prepare;
 pub(crate) mod rm;
 mod run;
@@ -92,7 +93,7 @@ macro_rules! entry {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 25] = [
+pub(crate) static TABLE: [Entry; 26] = [
     entry!(
         &["cat-manifest"],
         "Inspect and print the pod manifest",
@@ -208,6 +209,13 @@ pub(crate) static TABLE: [Entry; 25] = [
         description: "Compares the files of each image with its stored archive, and makes them anew where they differ."
     ),
     entry!(&["list"], "List pods", "", list, ListArgs),
+    entry!(
+        &["logs"],
+        "Show what the apps of a pod have written to the journal",
+        "[--follow] [--app=APPNAME] UUID | --uuid-file=FILE",
+        logs, LogsArgs,
+        description: "Works while the pod runs and after its end, until it is removed. -f is short for --follow."
+    ),
     entry!(
         &["prepare"],
         "Prepare to run image(s) in a pod in rkt",

@@ -35,6 +35,7 @@ mod image_output;
 mod images;
 mod kill;
 mod lifecycle;
+mod logs;
 mod member;
 mod network;
 mod network_faults;
