@@ -40,6 +40,8 @@ pub(crate) enum Operation {
     Stop,
     /// Take away what the pod left outside of its directory.
     Gc,
+    /// Connect to streams of an app.
+    Attach,
 }
 
 impl Operation {
@@ -49,6 +51,7 @@ impl Operation {
             Operation::Enter => "enter",
             Operation::Stop => "stop",
             Operation::Gc => "gc",
+            Operation::Attach => "attach",
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The only app of a fly pod.
 
+use executor::spec::{InputMode, OutputMode};
 use executor::{AppSpec, Identity, SetupError};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use stage1::args::Insecure;
 use stage1::input::AppInput;
 use stage1::spec::{Limits, Options, Policy};
-use stage1::{Error, Pod, Result};
+use stage1::{Context, Error, Pod, Result};
 
 /// The app.
 ///
@@ -38,6 +40,7 @@ pub(crate) fn spec(app: &AppInput, limits: &Limits, warnings: &mut Vec<String>) 
         limits,
     };
     let mut spec = stage1::spec::build(app, &options, warnings)?;
+    refuse_attaching(&spec)?;
     // It has the streams that rkt has, terminal or not.
     if let Ok(term) = std::env::var("TERM")
         && rustix::termios::isatty(std::io::stdin())
@@ -46,6 +49,29 @@ pub(crate) fn spec(app: &AppInput, limits: &Limits, warnings: &mut Vec<String>) 
         spec.environment.push(("TERM".to_owned(), term));
     }
     Ok(spec)
+}
+
+/// Whoever attaches to an app needs somebody to attach to, and none of ours stays.
+fn refuse_attaching(spec: &AppSpec) -> Result<()> {
+    let streams = [
+        ("stdin", matches!(spec.stdin, InputMode::Stream | InputMode::Tty)),
+        ("stdout", matches!(spec.stdout, OutputMode::Stream | OutputMode::Tty)),
+        ("stderr", matches!(spec.stderr, OutputMode::Stream | OutputMode::Tty)),
+    ];
+    match streams.iter().find(|(_, needs_supervisor)| *needs_supervisor) {
+        None => Ok(()),
+        Some((stream, _)) => Err(Error::Refused(format!(
+            "The {stream} of app {:?} is for rkt attach, and a pod of the flavor \"fly\" has nobody to attach to: use \
+             null, log or interactive, or another stage1",
+            spec.name
+        ))),
+    }
+}
+
+/// Where a standard stream leads that is not rkt's own.
+pub(crate) fn null() -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/null", flags, Mode::empty()).step(|| "open /dev/null".to_owned())
 }
 
 /// Who runs.

@@ -12,8 +12,14 @@ mod mounts;
 mod run;
 mod stop;
 
-const FLAVOR: stage1::Flavor =
-    stage1::Flavor { name: "fly", run: run::run, enter: enter::enter, gc: gc::gc, stop: stop::stop };
+const FLAVOR: stage1::Flavor = stage1::Flavor {
+    name: "fly",
+    run: run::run,
+    enter: enter::enter,
+    gc: gc::gc,
+    stop: stop::stop,
+    supervised: None,
+};
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

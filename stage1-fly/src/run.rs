@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use executor::spec::CgroupLimits;
+use executor::spec::{CgroupLimits, OutputMode};
 use executor::{AppSpec, become_app};
 use pod::{Current, PodUuid};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -39,6 +39,9 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut spec = spec(&pod, &standing)?;
     let app = app::only(&pod)?;
 
+    // Without a word about it, standard input is rkt's own.
+    let reads_nothing = app.runtime.annotations.get("coreos.com/rkt/stage2/stdin") == Some("null");
+
     let root = mounts::build(&pod, app, run, &mut spec, host.as_fd())?;
     let places = stage1::sockets::of_app(app, &pod.manifest, &listen);
     let mut place = 0..;
@@ -62,9 +65,17 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let lock = pod.current.keep_lock_on_file()?;
 
     let own = (io::stdin(), io::stdout(), io::stderr());
-    let output = output.as_ref().map_or(own.1.as_fd(), |fd| fd.as_fd());
-    let errors = errors.as_ref().map_or(own.2.as_fd(), |fd| fd.as_fd());
-    let mut descriptors: Vec<BorrowedFd<'_>> = vec![own.0.as_fd(), output, errors];
+    let null = app::null()?;
+    let output = match spec.stdout {
+        OutputMode::Null => null.as_fd(),
+        _ => output.as_ref().map_or(own.1.as_fd(), |fd| fd.as_fd()),
+    };
+    let errors = match spec.stderr {
+        OutputMode::Null => null.as_fd(),
+        _ => errors.as_ref().map_or(own.2.as_fd(), |fd| fd.as_fd()),
+    };
+    let input = if reads_nothing { null.as_fd() } else { own.0.as_fd() };
+    let mut descriptors: Vec<BorrowedFd<'_>> = vec![input, output, errors];
     descriptors.extend(listen.iter().map(|socket| socket.fd.as_fd()));
     descriptors.push(lock.as_fd());
     let (root, first_closed) = hand_down(&root, &descriptors)?;

@@ -4,8 +4,14 @@
 
 use stage1::{Error, Flavor, Result};
 
-const FLAVOR: Flavor =
-    Flavor { name: "kvm", run: |_| refuse(), enter: |_| refuse(), gc: |_| Ok(()), stop: |_| refuse() };
+const FLAVOR: Flavor = Flavor {
+    name: "kvm",
+    run: |_| refuse(),
+    enter: |_| refuse(),
+    gc: |_| Ok(()),
+    stop: |_| refuse(),
+    supervised: None,
+};
 
 fn refuse<T>() -> Result<T> {
     Err(Error::Refused(

@@ -14,10 +14,19 @@ mod gc;
 mod host;
 mod run;
 
+use supervised::app::app;
+use supervised::attach::attach;
 use supervised::enter::enter;
 use supervised::stop::stop;
 
-const FLAVOR: stage1::Flavor = stage1::Flavor { name: "nspawn", run: run::run, enter, gc: gc::gc, stop };
+const FLAVOR: stage1::Flavor = stage1::Flavor {
+    name: "nspawn",
+    run: run::run,
+    enter,
+    gc: gc::gc,
+    stop,
+    supervised: Some(stage1::Supervised { attach, app }),
+};
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

@@ -81,7 +81,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
 
     let control = listen_for_control()?;
     let streams = streams(specs, group);
-    let entries = if streams.is_empty() { journal::socket().ok() } else { None };
+    let entries = if journal::stdout_is_journal() { None } else { journal::socket().ok() };
     let mut descriptors: Vec<(String, BorrowedFd<'_>)> = vec![("control".to_owned(), control.as_fd())];
     descriptors.extend(entries.iter().map(|socket| ("journal".to_owned(), socket.as_fd())));
     descriptors.extend(streams.iter().map(|(name, stream)| (name.clone(), stream.as_fd())));

@@ -365,6 +365,95 @@ impl Enter {
     }
 }
 
+/// Which streams of an app to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttachAction {
+    /// Say which there are.
+    List,
+    /// All there are.
+    Auto,
+    /// These, by their names: `stdin`, `stdout`, `stderr`, `tty-in`, `tty-out`.
+    Custom(Vec<&'static str>),
+}
+
+/// Arguments of `attach`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attach {
+    /// What to do.
+    pub action: AttachAction,
+    /// The app.
+    pub app: String,
+}
+
+impl Attach {
+    /// Reads them.
+    pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
+        use Kind::{Switch, Value};
+        const STREAMS: [&str; 5] = ["stdin", "stdout", "stderr", "tty-in", "tty-out"];
+        let mut known = vec![("action", Value), ("app", Value), ("debug", Switch)];
+        known.extend(STREAMS.map(|stream| (stream, Switch)));
+        let parsed = Parsed::parse(arguments, &known)?;
+        if let Some(more) = parsed.rest.first() {
+            return Err(ArgumentError::Unexpected(more.clone()));
+        }
+        let action = match parsed.value("action") {
+            Some("list") => AttachAction::List,
+            Some("auto-attach") => AttachAction::Auto,
+            Some("custom-attach") => {
+                let mut wanted = Vec::new();
+                for stream in STREAMS {
+                    if parsed.switch(stream)? {
+                        wanted.push(stream);
+                    }
+                }
+                AttachAction::Custom(wanted)
+            }
+            None => return Err(ArgumentError::Missing("--action")),
+            Some(value) => {
+                let expected = "it is list, auto-attach or custom-attach";
+                return Err(ArgumentError::BadValue { flag: "action", value: value.to_owned(), expected });
+            }
+        };
+        let app = parsed.value("app").filter(|app| !app.is_empty()).ok_or(ArgumentError::Missing("--app"))?;
+        Ok(Attach { action, app: app.to_owned() })
+    }
+}
+
+/// What is done with an app of a mutable pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppOperation {
+    /// It becomes one of the pod's.
+    Add,
+    /// It runs.
+    Start,
+    /// It ends.
+    Stop,
+    /// It is no longer one of the pod's.
+    Remove,
+}
+
+/// Arguments of `app/add`, `app/start`, `app/stop` and `app/rm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Which of them.
+    pub operation: AppOperation,
+    /// The app.
+    pub app: String,
+    /// Say what is done.
+    pub debug: bool,
+}
+
+impl App {
+    /// Reads them.
+    pub fn parse(operation: AppOperation, arguments: Vec<OsString>) -> Result<Self> {
+        use Kind::{Switch, Value};
+        let known = [("app", Value), ("uuid", Value), ("debug", Switch), ("local-config", Value)];
+        let parsed = Parsed::parse(arguments, &known)?;
+        let app = parsed.value("app").filter(|app| !app.is_empty()).ok_or(ArgumentError::Missing("--app"))?;
+        Ok(App { operation, app: app.to_owned(), debug: parsed.switch("debug")? })
+    }
+}
+
 /// Arguments of `gc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gc {
@@ -513,5 +602,25 @@ mod tests {
         assert!(Gc::parse(words("--debug --local-config=/etc/rkt UUID")).is_ok_and(|gc| gc.debug));
         assert!(Stop::parse(words("--force UUID")).is_ok_and(|stop| stop.force));
         assert!(Stop::parse(words("UUID")).is_ok_and(|stop| !stop.force));
+    }
+
+    #[test]
+    fn attach() {
+        let parse = |words: &[&str]| Attach::parse(words.iter().map(OsString::from).collect());
+        let action = |words| parse(words).unwrap().action;
+        assert_eq!(action(&["--action=list", "--app=a", "--debug=false"]), AttachAction::List);
+        assert_eq!(action(&["--action=auto-attach", "--app=a"]), AttachAction::Auto);
+        assert_eq!(
+            action(&["--action=custom-attach", "--tty-in=true", "--tty-out=false", "--stderr", "--app=a"]),
+            AttachAction::Custom(vec!["stderr", "tty-in"])
+        );
+        for wrong in [
+            &["--action=list"][..],
+            &["--app=a"],
+            &["--action=x", "--app=a"],
+            &["--action=list", "--app=a", "b"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::Path;
 
-use crate::args::{Enter, Gc, Run, Stop};
+use crate::args::{App, AppOperation, Attach, Enter, Gc, Run, Stop};
 use crate::{Error, Result};
 
 /// The exit code of everything that failed.
@@ -22,8 +22,10 @@ pub enum Entrypoint {
     Gc,
     /// End the pod.
     Stop,
-    /// Something with the name that stands here, which is not built.
-    Other(&'static str),
+    /// Connect to streams of an app.
+    Attach,
+    /// Change the apps of a mutable pod.
+    App(AppOperation),
 }
 
 impl Entrypoint {
@@ -34,11 +36,11 @@ impl Entrypoint {
             "enter" => Some(Entrypoint::Enter),
             "gc" => Some(Entrypoint::Gc),
             "stop" => Some(Entrypoint::Stop),
-            "attach" => Some(Entrypoint::Other("attach")),
-            "app_add" => Some(Entrypoint::Other("app add")),
-            "app_start" => Some(Entrypoint::Other("app start")),
-            "app_stop" => Some(Entrypoint::Other("app stop")),
-            "app_rm" => Some(Entrypoint::Other("app rm")),
+            "attach" => Some(Entrypoint::Attach),
+            "app_add" => Some(Entrypoint::App(AppOperation::Add)),
+            "app_start" => Some(Entrypoint::App(AppOperation::Start)),
+            "app_stop" => Some(Entrypoint::App(AppOperation::Stop)),
+            "app_rm" => Some(Entrypoint::App(AppOperation::Remove)),
             _ => None,
         }
     }
@@ -49,7 +51,11 @@ impl Entrypoint {
             Entrypoint::Enter => "enter",
             Entrypoint::Gc => "gc",
             Entrypoint::Stop => "stop",
-            Entrypoint::Other(name) => name,
+            Entrypoint::Attach => "attach",
+            Entrypoint::App(AppOperation::Add) => "app add",
+            Entrypoint::App(AppOperation::Start) => "app start",
+            Entrypoint::App(AppOperation::Stop) => "app stop",
+            Entrypoint::App(AppOperation::Remove) => "app rm",
         }
     }
 }
@@ -67,6 +73,17 @@ pub struct Flavor {
     pub gc: fn(&Gc) -> Result<()>,
     /// Ends the pod.
     pub stop: fn(&Stop) -> Result<()>,
+    /// What only a stage1 with a supervisor in the pod can do.
+    pub supervised: Option<Supervised>,
+}
+
+/// What a stage1 does by asking the supervisor of the pod.
+#[derive(Debug, Clone, Copy)]
+pub struct Supervised {
+    /// Connects to streams of an app and returns an exit status.
+    pub attach: fn(&Attach) -> Result<u8>,
+    /// Adds, starts, stops or removes an app of a mutable pod.
+    pub app: fn(&App) -> Result<()>,
 }
 
 /// All of a stage1's `main`.
@@ -100,8 +117,16 @@ fn dispatch(flavor: &Flavor, entrypoint: Entrypoint, arguments: Vec<OsString>) -
         Entrypoint::Enter => (flavor.enter)(&Enter::parse(arguments)?),
         Entrypoint::Gc => (flavor.gc)(&Gc::parse(arguments)?).map(|()| 0),
         Entrypoint::Stop => (flavor.stop)(&Stop::parse(arguments)?).map(|()| 0),
-        Entrypoint::Other(name) => Err(Error::Refused(format!("stage1-{} cannot do {name:?}", flavor.name))),
+        Entrypoint::Attach => (supervised(flavor, entrypoint)?.attach)(&Attach::parse(arguments)?),
+        Entrypoint::App(operation) => {
+            (supervised(flavor, entrypoint)?.app)(&App::parse(operation, arguments)?).map(|()| 0)
+        }
     }
+}
+
+fn supervised(flavor: &Flavor, entrypoint: Entrypoint) -> Result<&Supervised> {
+    let cannot = || Error::Refused(format!("stage1-{} cannot do {:?}", flavor.name, entrypoint.name()));
+    flavor.supervised.as_ref().ok_or_else(cannot)
 }
 
 /// Tells people what may be wrong, and goes on.
@@ -152,7 +177,7 @@ mod tests {
             ("gc", Some(Entrypoint::Gc)),
             ("/enter", Some(Entrypoint::Enter)),
             ("./stop", Some(Entrypoint::Stop)),
-            ("app_rm", Some(Entrypoint::Other("app rm"))),
+            ("app_rm", Some(Entrypoint::App(AppOperation::Remove))),
             ("stage1-fly", None),
             ("", None),
         ] {

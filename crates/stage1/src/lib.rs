@@ -6,6 +6,8 @@
 //! run     --net=… [flags] UUID          becomes the pod: same process, stdio and unit; holds RKT_LOCK_FD
 //! enter   --pid=P --appname=A -- CMD…   runs a command in an app, with the app's confinement
 //! stop    [--force] UUID
+//! attach  --action=list|auto-attach|custom-attach [--stdin --tty-in …] --app=A
+//! app_add, app_start, app_stop, app_rm   --app=A [--uuid=U]
 //! gc      [--debug] UUID                after the end of the pod
 //! ```
 //! One program serves all of them and looks at the name that it was called by ([`main`]).
@@ -38,6 +40,6 @@ pub mod sockets;
 pub mod spec;
 pub mod volumes;
 
-pub use entrypoint::{Entrypoint, Flavor, chain, main, warn};
+pub use entrypoint::{Entrypoint, Flavor, Supervised, chain, main, warn};
 pub use error::{Context, Error, Result};
 pub use input::Pod;

@@ -67,12 +67,13 @@ pub fn build(app: &AppInput, options: &Options<'_>, warnings: &mut Vec<String>) 
         spec.working_directory.clone_from(directory);
     }
     let interactive = options.interactive;
-    let term = options.term.filter(|_| interactive && own.environment.get("TERM").is_none());
+    (spec.stdin, spec.stdout, spec.stderr) = streams(app, interactive)?;
+    let on_terminal = interactive || spec.stdin == InputMode::Tty;
+    let term = options.term.filter(|_| on_terminal && own.environment.get("TERM").is_none());
     let told: Vec<(&str, &str)> = term.map(|term| ("TERM", term)).into_iter().collect();
     spec.environment = environment(app.name(), &own.environment, &told);
     spec.search_path = own.environment.get("PATH").map(str::to_owned);
     spec.read_only_root = app.runtime.read_only_root_fs;
-    (spec.stdin, spec.stdout, spec.stderr) = streams(app, interactive)?;
     spec.notify = notifies(app)?;
     spec.watchdog_usec = options.watchdog_usec.filter(|_| spec.notify);
     let handler = |kind| own.event_handler(kind).map(<[String]>::to_vec);

@@ -43,7 +43,8 @@ pub fn streams(specs: &[AppSpec], group: &PodGroup) -> Vec<(String, OwnedFd)> {
     let mut streams = Vec::new();
     for spec in specs {
         for (output, mode) in [("stdout", spec.stdout), ("stderr", spec.stderr)] {
-            if mode != OutputMode::Log {
+            // Of mode stream it is the supervisor that writes to it, beside the clients.
+            if !matches!(mode, OutputMode::Log | OutputMode::Stream) {
                 continue;
             }
             let stream = journal::Stream {

@@ -10,11 +10,13 @@
 //! | [`apps`] | what the apps are, and where the supervisor reads it |
 //! | [`descriptors`] | the control socket, journal streams, sockets of the unit |
 //! | [`networks`] | networks of the pod |
-//! | [`enter`], [`stop`] | the entrypoints that talk to the supervisor |
+//! | [`enter`], [`attach`], [`app`], [`stop`] | the entrypoints that talk to the supervisor |
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod apps;
+pub mod attach;
 pub mod descriptors;
 pub mod enter;
 pub mod networks;

@@ -19,12 +19,12 @@ use rustix::process::{Pid, Signal};
 use sys::process::Child;
 
 use crate::cgroup::{AppGroup, PodGroup};
-use crate::control::{AppState, AppStatus};
+use crate::control::{AppState, AppStatus, Endpoint, WindowSize};
 use crate::inherited::Inherited;
 use crate::lines;
 use crate::log::{Line, Log};
 use crate::status::Status;
-use crate::streams::{AppSocket, Streams};
+use crate::streams::{AppSocket, Input, Streams};
 
 /// What all apps of a pod share.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl App {
         let identity =
             executor::users::resolve(rootfs.as_fd(), &spec.user, &spec.group, &spec.supplementary_gids)?;
         let group = pod.app(&spec.name, &spec.cgroup)?;
-        let streams = Streams::open(&spec, &identity, &mut shared.inherited)?;
+        let streams = Streams::open(&spec, &identity, &mut shared.inherited, &mut shared.log)?;
         let notify = spec.notify.then(|| AppSocket::open("notify", &spec.name)).transpose()?;
         let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
         shared.status.created(&spec.name).step(|| "record the app".to_owned())?;
@@ -163,6 +163,7 @@ impl App {
                     self.main_pid = Some(child.pid);
                 }
                 self.running = Some(Running { child, report: Some(report) });
+                self.streams.started();
             }
             Err(error) => {
                 self.explain(shared, &error);
@@ -193,6 +194,7 @@ impl App {
                 (Some(&self.spec.exec), &self.identity)
             }
         };
+        let stdio = self.streams.stdio().step(|| "open the standard streams".to_owned())?;
         let mounts = match &self.mounts {
             Some(mounts) => Mounts::Join(mounts.as_fd()),
             None => Mounts::Build {
@@ -211,8 +213,9 @@ impl App {
             environment: &environment,
             mounts,
             cgroup: Some(self.group.as_fd()),
-            stdio: self.streams.stdio.each_ref().map(AsFd::as_fd),
-            controls_terminal: self.streams.has_terminal,
+            stdio: stdio.each_ref().map(AsFd::as_fd),
+            // A handler would take it along when it ends.
+            controls_terminal: self.streams.has_terminal && self.phase == Phase::Starting,
             sockets: &sockets,
         })
     }
@@ -280,6 +283,18 @@ impl App {
             .chain(outputs.filter(move |_| !congested).filter_map(|(index, output)| {
                 output.as_ref().map(|output| (Source::Output(index), output.as_fd()))
             }))
+            .chain(
+                self.streams
+                    .terminal
+                    .iter()
+                    .filter(move |_| !congested)
+                    .filter_map(|terminal| terminal.waiting().map(|terminal| (Source::Terminal, terminal))),
+            )
+    }
+
+    /// What is to be watched for writing: standard input, while clients have sent more than the app has read.
+    pub(crate) fn waiting_input(&self) -> Option<BorrowedFd<'_>> {
+        self.streams.input.as_ref().and_then(Input::waiting)
     }
 
     /// One of the descriptors is ready.
@@ -290,8 +305,19 @@ impl App {
             Source::Syslog => self.hear_syslog(shared),
             Source::Output(index) => {
                 let (name, pid) = (&self.spec.name, self.pid());
+                let journal = self.streams.journals[index];
                 if let Some(output) = &mut self.streams.outputs[index] {
-                    output.read(|text| write_line(&mut shared.log, name, pid, text));
+                    output.read(|text| write_line(&mut shared.log, journal, name, pid, text));
+                }
+            }
+            Source::Terminal => {
+                if let Some(terminal) = &mut self.streams.terminal {
+                    terminal.read();
+                }
+            }
+            Source::Input => {
+                if let Some(input) = &mut self.streams.input {
+                    input.flush();
                 }
             }
         }
@@ -437,8 +463,12 @@ impl App {
 
     fn drain_output(&mut self, shared: &mut Shared) {
         let (name, pid) = (&self.spec.name, self.main_pid.map(|pid| pid.as_raw_nonzero().get()));
-        for output in self.streams.outputs.iter_mut().flatten() {
-            output.finish(|text| write_line(&mut shared.log, name, pid, text));
+        let outputs = self.streams.outputs.iter_mut().zip(self.streams.journals);
+        for (output, journal) in outputs.filter_map(|(output, journal)| Some((output.as_mut()?, journal))) {
+            output.finish(|text| write_line(&mut shared.log, journal, name, pid, text));
+        }
+        if let Some(terminal) = &mut self.streams.terminal {
+            while terminal.read() {}
         }
         self.hear_syslog(shared);
     }
@@ -536,7 +566,65 @@ impl App {
             Phase::Running if self.is_settled() => AppState::Running,
             Phase::PreStart | Phase::Starting | Phase::Running => AppState::Starting,
         };
-        AppStatus { name: self.spec.name.clone(), state, pid: self.pid(), exit_status: self.status }
+        let endpoints = self.streams.endpoints.clone();
+        AppStatus {
+            name: self.spec.name.clone(),
+            state,
+            pid: self.pid(),
+            exit_status: self.status,
+            endpoints,
+        }
+    }
+
+    /// Whether clients can connect to `endpoints`.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub(crate) fn check_endpoints(&self, endpoints: &[Endpoint]) -> Result<(), String> {
+        let name = &self.spec.name;
+        if self.is_exited() {
+            return Err(format!("App {name:?} has ended"));
+        }
+        let has = &self.streams.endpoints;
+        if let Some(missing) = endpoints.iter().find(|endpoint| !has.contains(endpoint)) {
+            let missing = missing.as_str();
+            return Err(format!("App {name:?} has no {missing} to attach to: {}", Endpoint::list(has)));
+        }
+        match endpoints {
+            [] => Err(format!(
+                "App {name:?} has nothing to attach to: its streams are not of mode stream or tty"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes what a client sends to its standard input.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        if let Some(input) = &mut self.streams.input {
+            input.feed(bytes);
+        }
+    }
+
+    /// Whether clients should send nothing more for now.
+    pub(crate) fn takes_no_input(&self) -> bool {
+        self.streams.input.as_ref().is_some_and(Input::is_congested)
+    }
+
+    /// Sets the size of the terminal that clients see.
+    pub(crate) fn resize(&self, size: WindowSize) {
+        if let Some(terminal) = &self.streams.terminal {
+            terminal.resize(size);
+        }
+    }
+
+    /// What clients are to get: the number of a stream, and bytes.
+    pub(crate) fn take_fresh(&mut self) -> Vec<(u8, Vec<u8>)> {
+        self.streams.take_fresh()
+    }
+
+    /// The status that clients are told of, once it is over.
+    pub(crate) fn final_status(&self) -> Option<u8> {
+        self.is_exited().then(|| self.status.unwrap_or(0))
     }
 }
 
@@ -551,9 +639,16 @@ pub(crate) enum Source {
     Syslog,
     /// Bytes on standard output (0) or error (1).
     Output(usize),
+    /// Bytes on the terminal that clients see.
+    Terminal,
+    /// Room in its standard input.
+    Input,
 }
 
-fn write_line(log: &mut Log, app: &str, pid: Option<i32>, text: &[u8]) {
+fn write_line(log: &mut Log, journal: Option<usize>, app: &str, pid: Option<i32>, text: &[u8]) {
+    if let Some(stream) = journal {
+        return log.write_to(stream, text);
+    }
     let (priority, text) = lines::priority(text);
     log.write(Line { app, pid, priority, facility: None, text });
 }

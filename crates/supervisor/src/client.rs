@@ -101,7 +101,7 @@ pub fn exec(socket: &Path, app: &str, argv: &[String]) -> Result<u8, ClientError
     session.run(signals.as_fd(), own[0])
 }
 
-fn unexpected(response: Response) -> ClientError {
+pub(crate) fn unexpected(response: Response) -> ClientError {
     match response {
         Response::Error { message } => ClientError::Refused(message),
         other => ClientError::Refused(format!("The supervisor answers with something else: {other:?}")),
@@ -109,20 +109,24 @@ fn unexpected(response: Response) -> ClientError {
 }
 
 #[derive(Debug)]
-struct Connection {
-    stream: UnixStream,
-    incoming: Incoming,
+pub(crate) struct Connection {
+    pub(crate) stream: UnixStream,
+    pub(crate) incoming: Incoming,
     descriptors: Vec<OwnedFd>,
 }
 
 impl Connection {
-    fn open(socket: &Path) -> Result<Self, ClientError> {
+    pub(crate) fn open(socket: &Path) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(socket)
             .map_err(|source| ClientError::Connect { path: socket.display().to_string(), source })?;
         Ok(Connection { stream, incoming: Incoming::default(), descriptors: Vec::new() })
     }
 
-    fn ask(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Response, ClientError> {
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Response, ClientError> {
         send(&self.stream, request, descriptors)?;
         loop {
             if let Some(response) = self.next()? {
@@ -239,7 +243,7 @@ impl Session {
 }
 
 /// The size of `terminal`, or the usual one.
-fn window_size(terminal: BorrowedFd<'_>) -> WindowSize {
+pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> WindowSize {
     match tcgetwinsize(terminal) {
         Ok(Winsize { ws_row, ws_col, .. }) => WindowSize { rows: ws_row, columns: ws_col },
         Err(_) => WindowSize { rows: 24, columns: 80 },
@@ -316,13 +320,13 @@ impl Pump {
 }
 
 /// A terminal in raw mode, for as long as this lives.
-struct RawMode {
+pub(crate) struct RawMode {
     terminal: OwnedFd,
     before: Termios,
 }
 
 impl RawMode {
-    fn enter(terminal: OwnedFd) -> Result<Self, Errno> {
+    pub(crate) fn enter(terminal: OwnedFd) -> Result<Self, Errno> {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.make_raw();

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! message  = length (4 bytes, big endian, at most 1 MiB) JSON
+//! data     = length with its highest bit set, then of that length: stream (1 byte: 0, 1, 2) bytes
 //! client → supervisor   one Request; the standard streams of Exec travel with it (SCM_RIGHTS: stdin, stdout,
-//!                       stderr, those that `streams` names), then Signal and Resize as long as the process runs
+//!                       stderr, those that `streams` names), then Signal and Resize as long as the process runs;
+//!                       after Attach: data for the app's standard input (0), and Resize
 //! supervisor → client   one Response; with Started{tty: true} travels the master side of the terminal;
-//!                       Exited follows Started
+//!                       Exited follows Started; after Attached: data of the app (1, 2), and Exited at its end
 //! ```
-//! One request a connection. A client that goes away hangs up on the process it started.
+//! One request a connection. A client that goes away hangs up on the process it started; an app that it is attached to
+//! does not notice. No descriptor travels but with Exec, so everything else works over any stream.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -23,6 +26,9 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message.
 const LENGTH_MAX: usize = 1 << 20;
+
+/// The bit of a length that says: no JSON but data of a stream.
+const DATA: u32 = 1 << 31;
 
 /// The most descriptors that travel with a message.
 const DESCRIPTORS_MAX: usize = 3;
@@ -48,6 +54,71 @@ pub enum Request {
     },
     /// Tell what runs.
     Status,
+    /// Connect to streams of an app that runs.
+    Attach(Attach),
+}
+
+/// The streams of an app to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attach {
+    /// The app.
+    pub app: String,
+    /// Its streams.
+    pub endpoints: Vec<Endpoint>,
+    /// The size of the client's terminal, for the app's.
+    #[serde(default)]
+    pub size: Option<WindowSize>,
+}
+
+/// A stream of an app that clients can connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Endpoint {
+    /// Standard input of mode `stream`: what all clients send, mixed.
+    Stdin,
+    /// Standard output of mode `stream`.
+    Stdout,
+    /// Standard error of mode `stream`.
+    Stderr,
+    /// What is typed at the app's terminal.
+    TtyIn,
+    /// What the app's terminal shows.
+    TtyOut,
+}
+
+impl Endpoint {
+    /// All there are.
+    pub const ALL: [Endpoint; 5] =
+        [Endpoint::Stdin, Endpoint::Stdout, Endpoint::Stderr, Endpoint::TtyIn, Endpoint::TtyOut];
+
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Endpoint::Stdin => "stdin",
+            Endpoint::Stdout => "stdout",
+            Endpoint::Stderr => "stderr",
+            Endpoint::TtyIn => "tty-in",
+            Endpoint::TtyOut => "tty-out",
+        }
+    }
+
+    /// What there is, as the end of a sentence.
+    pub fn list(endpoints: &[Endpoint]) -> String {
+        match endpoints {
+            [] => "its streams are not of mode stream or tty".to_owned(),
+            some => format!("it has {}", some.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    /// The number that its data has on the wire.
+    pub fn stream(self) -> u8 {
+        match self {
+            Endpoint::Stdin | Endpoint::TtyIn => 0,
+            Endpoint::Stdout | Endpoint::TtyOut => 1,
+            Endpoint::Stderr => 2,
+        }
+    }
 }
 
 /// A program to run in an app.
@@ -95,6 +166,8 @@ pub enum Response {
         /// As a shell says it: 128+N for signal N.
         status: u8,
     },
+    /// The streams of an `Attach` are connected.
+    Attached,
     /// It was done, or is on its way (`Stop`).
     Done,
     /// To `Status`.
@@ -122,6 +195,9 @@ pub struct AppStatus {
     /// How it ended.
     #[serde(default)]
     pub exit_status: Option<u8>,
+    /// The streams that clients can connect to.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Where an app stands.
@@ -152,6 +228,9 @@ pub enum ProtocolError {
     /// The other side does not keep to the protocol.
     #[error("The control socket carries a message that cannot be read")]
     Malformed(#[from] serde_json::Error),
+    /// The other side does not keep to the protocol.
+    #[error("The control socket carries data where none belongs")]
+    Unexpected,
     /// There will be no more.
     #[error("The control socket was closed in the middle of a message")]
     Closed,
@@ -163,10 +242,7 @@ pub fn send(
     message: &impl Serialize,
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), ProtocolError> {
-    let json = serde_json::to_vec(message)?;
-    let length = u32::try_from(json.len()).map_err(|_| ProtocolError::TooLong)?;
-    let mut bytes = length.to_be_bytes().to_vec();
-    bytes.extend(json);
+    let bytes = encode(message)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -185,6 +261,43 @@ pub fn send(
     Ok(())
 }
 
+/// A message as it goes over the wire.
+pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, ProtocolError> {
+    let json = serde_json::to_vec(message)?;
+    let length =
+        u32::try_from(json.len()).ok().filter(|&length| length < DATA).ok_or(ProtocolError::TooLong)?;
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend(json);
+    Ok(bytes)
+}
+
+/// Data of a stream as it goes over the wire. `data` is cut into pieces that fit.
+pub(crate) fn encode_data(stream: u8, data: &[u8]) -> Vec<u8> {
+    const PIECE: usize = 64 * 1024;
+    let mut bytes = Vec::with_capacity(data.len() + 8);
+    for piece in data.chunks(PIECE) {
+        let length = u32::try_from(piece.len() + 1).unwrap_or(1);
+        bytes.extend((DATA | length).to_be_bytes());
+        bytes.push(stream);
+        bytes.extend(piece);
+    }
+    bytes
+}
+
+/// What comes over the wire.
+#[derive(Debug)]
+pub enum Frame<T> {
+    /// A message, and the descriptors that came with it.
+    Message(T, Vec<OwnedFd>),
+    /// Bytes of a stream.
+    Data {
+        /// 0, 1 or 2, as of the standard streams.
+        stream: u8,
+        /// Not empty.
+        bytes: Vec<u8>,
+    },
+}
+
 /// Puts messages together from what a socket delivers.
 #[derive(Debug, Default)]
 pub struct Incoming {
@@ -196,11 +309,20 @@ pub struct Incoming {
 impl Incoming {
     /// Receives once. On a socket that does not block, having nothing is no error.
     pub fn receive(&mut self, socket: impl AsFd) -> Result<(), ProtocolError> {
+        self.receive_with(socket, RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// Receives what is there already.
+    pub fn receive_now(&mut self, socket: impl AsFd) -> Result<(), ProtocolError> {
+        self.receive_with(socket, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(&mut self, socket: impl AsFd, flags: RecvFlags) -> Result<(), ProtocolError> {
         let mut bytes = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let length = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        let length = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, flags) {
             Ok(message) => message.bytes,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(Errno::CONNRESET) => 0,
@@ -223,19 +345,41 @@ impl Incoming {
     /// # Errors
     /// When what came is no message of type `T`.
     pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, ProtocolError> {
+        match self.next_frame()? {
+            Some(Frame::Message(message, descriptors)) => Ok(Some((message, descriptors))),
+            Some(Frame::Data { .. }) => Err(ProtocolError::Unexpected),
+            None => Ok(None),
+        }
+    }
+
+    /// The next whole message or piece of data; `None` while there is none.
+    ///
+    /// # Errors
+    /// When what came is neither.
+    pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<Frame<T>>, ProtocolError> {
         let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else {
             return if self.closed && !self.bytes.is_empty() { Err(ProtocolError::Closed) } else { Ok(None) };
         };
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let length = u32::from_be_bytes(*length);
+        let is_data = length & DATA != 0;
+        let length = usize::try_from(length & !DATA).unwrap_or(usize::MAX);
         if length > LENGTH_MAX {
             return Err(ProtocolError::TooLong);
         }
-        let Some(json) = rest.get(..length) else {
+        let Some(content) = rest.get(..length) else {
             return if self.closed { Err(ProtocolError::Closed) } else { Ok(None) };
         };
-        let message = serde_json::from_slice(json)?;
+        let frame = match (is_data, content) {
+            (true, [stream @ 0..=2, bytes @ ..]) if !bytes.is_empty() => {
+                Frame::Data { stream: *stream, bytes: bytes.to_vec() }
+            }
+            (true, _) => return Err(ProtocolError::Unexpected),
+            (false, json) => {
+                Frame::Message(serde_json::from_slice(json)?, std::mem::take(&mut self.descriptors))
+            }
+        };
         self.bytes.drain(..4 + length);
-        Ok(Some((message, std::mem::take(&mut self.descriptors))))
+        Ok(Some(frame))
     }
 
     /// Whether the other side has closed the connection.
@@ -287,9 +431,37 @@ mod tests {
     }
 
     #[test]
+    fn data_between_messages() {
+        let (ours, theirs) = pair();
+        send(&ours, &Request::Status, &[]).unwrap();
+        let long = vec![7; 100_000];
+        let wire =
+            [encode_data(1, b"abc"), encode(&Request::Status).unwrap(), encode_data(2, &long)].concat();
+        assert_eq!(wire[..8], [0x80, 0, 0, 4, 1, b'a', b'b', b'c']);
+        let mut incoming = Incoming::default();
+        let (mut data, mut messages, mut sent) = ([Vec::new(), Vec::new(), Vec::new()], 0, 0);
+        while sent < wire.len() {
+            sent += rustix::io::write(&ours, &wire[sent..(sent + 4096).min(wire.len())]).unwrap();
+            incoming.receive(&theirs).unwrap();
+            incoming.receive(&theirs).unwrap();
+            while let Some(frame) = incoming.next_frame::<Request>().unwrap() {
+                match frame {
+                    Frame::Message(..) => messages += 1,
+                    Frame::Data { stream, bytes } => data[usize::from(stream)].extend(bytes),
+                }
+            }
+        }
+        assert_eq!((messages, data), (2, [Vec::new(), b"abc".to_vec(), long]));
+    }
+
+    #[test]
     fn what_is_no_message() {
         for (bytes, wanted) in [
-            (&b"\xff\xff\xff\xff"[..], "too long"),
+            (&b"\x7f\xff\xff\xff"[..], "too long"),
+            (b"\xff\xff\xff\xff", "too long"),
+            (b"\x80\0\0\x02\0a", "where none belongs"),
+            (b"\x80\0\0\x02\x03a", "where none belongs"),
+            (b"\x80\0\0\0", "where none belongs"),
             (b"\0\0\0\x02{]", "cannot be read"),
             (b"\0\0\0\x12{\"request\":\"what\"}", "cannot be read"),
             (b"\0\0\0\x05{", "in the middle"),

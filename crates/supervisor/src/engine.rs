@@ -143,19 +143,38 @@ impl Engine {
                 Token::Log => self.shared.log.flush(),
                 Token::App(index, source) => self.apps[index].handle(source, &mut self.shared),
                 Token::Session(index) => {
-                    if let Some(Wish::Stop { force }) = self.sessions[index].handle(&self.apps) {
+                    if let Some(Wish::Stop { force }) = self.sessions[index].handle(&mut self.apps) {
                         self.stop(force);
                     }
                 }
             }
         }
-        self.sessions.retain(|session| !session.is_over());
         let now = Instant::now();
         for app in &mut self.apps {
             app.tick(now, &mut self.shared);
         }
         self.review();
+        self.tell_clients();
+        self.sessions.iter_mut().for_each(|session| session.tick(now));
+        self.sessions.retain(|session| !session.is_over());
         Ok(())
+    }
+
+    /// Gives attached clients what apps have written, and word of their end.
+    fn tell_clients(&mut self) {
+        for app in &mut self.apps {
+            let fresh = app.take_fresh();
+            let over = app.final_status();
+            if fresh.is_empty() && over.is_none() {
+                continue;
+            }
+            for session in &mut self.sessions {
+                session.tell(app.name(), &fresh);
+                if let Some(status) = over {
+                    session.part(app.name(), status);
+                }
+            }
+        }
     }
 
     fn poll(&self) -> Result<Vec<Token>, Error> {
@@ -167,15 +186,21 @@ impl Engine {
         }
         watched.extend(self.shared.log.waiting().map(|fd| (Token::Log, fd, PollFlags::OUT)));
         for (index, app) in self.apps.iter().enumerate() {
+            let congested = congested || self.sessions.iter().any(|session| session.holds_up(app.name()));
             let sources = app.descriptors(congested);
             watched.extend(sources.map(|(source, fd)| (Token::App(index, source), fd, PollFlags::IN)));
+            watched
+                .extend(app.waiting_input().map(|fd| (Token::App(index, Source::Input), fd, PollFlags::OUT)));
         }
         for (index, session) in self.sessions.iter().enumerate() {
-            watched.extend(session.descriptors().map(|fd| (Token::Session(index), fd, PollFlags::IN)));
+            let descriptors = session.descriptors(&self.apps);
+            watched.extend(descriptors.map(|(fd, flags)| (Token::Session(index), fd, flags)));
         }
         let mut descriptors: Vec<PollFd<'_>> =
             watched.iter().map(|&(_, fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
-        let timeout = self.apps.iter().filter_map(App::next_deadline).min().map(until);
+        let deadlines = self.apps.iter().filter_map(App::next_deadline);
+        let deadlines = deadlines.chain(self.sessions.iter().filter_map(Session::next_deadline));
+        let timeout = deadlines.min().map(until);
         match poll(&mut descriptors, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(Vec::new()),
@@ -296,11 +321,14 @@ impl Engine {
     /// Gets the last lines out and says how the pod ended.
     fn farewell(mut self) -> u8 {
         self.set_ready(false);
+        self.tell_clients();
         let end = Instant::now() + FAREWELL;
         loop {
             self.shared.log.flush();
+            self.sessions.iter_mut().for_each(Session::flush);
+            let waiting = self.shared.log.waiting().chain(self.sessions.iter().filter_map(Session::waiting));
             let mut waiting: Vec<PollFd<'_>> =
-                self.shared.log.waiting().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)).collect();
+                waiting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)).collect();
             if waiting.is_empty() || Instant::now() >= end {
                 break;
             }

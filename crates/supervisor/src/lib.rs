@@ -1,12 +1,13 @@
 //! Process 1 of a pod: starts apps, reaps them, records exit status, serves the control socket.
 //!
-//! Others need of this library what it takes to talk to it: [`PodSpec`], which it reads at its start, and [`control`]
-//! and [`client`], the protocol of its socket and the other side of it. Everything else is the program itself.
+//! Others need of this library what it takes to talk to it: [`PodSpec`], which it reads at its start, and [`control`],
+//! [`client`] and [`attach`], the protocol of its socket and the other side of it. Everything else is the program itself.
 //!
 //! It is single-threaded, allocates little, and waits in one place (`engine`). It trusts its own root, the stage1's, and
 //! nothing else: not the images, not what apps send it.
 
 mod app;
+pub mod attach;
 mod cgroup;
 pub mod client;
 pub mod control;

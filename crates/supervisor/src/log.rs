@@ -41,6 +41,8 @@ pub(crate) struct Log {
     /// What the supervisor itself has to say of them.
     errors: Console,
     journal: Option<Journal>,
+    /// Journal streams of apps whose output clients see as well.
+    streams: Vec<Console>,
 }
 
 impl Log {
@@ -52,7 +54,20 @@ impl Log {
         journal: Option<OwnedFd>,
     ) -> Self {
         let journal = journal.map(|socket| Journal { socket, queue: VecDeque::new(), queued: 0 });
-        Log { pod: pod.to_owned(), started, console, errors, journal }
+        Log { pod: pod.to_owned(), started, console, errors, journal, streams: Vec::new() }
+    }
+
+    /// Adds a journal stream, for [`Log::write_to`].
+    pub(crate) fn add_stream(&mut self, stream: &OwnedFd) -> Result<usize, Errno> {
+        self.streams.push(Console::new(stream.as_fd())?);
+        Ok(self.streams.len() - 1)
+    }
+
+    /// Writes a line of an app to its journal stream, which knows who it is of.
+    pub(crate) fn write_to(&mut self, stream: usize, text: &[u8]) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.write(&[text, b"\n"].concat());
+        }
     }
 
     /// Writes a line of an app to console and journal. Empty ones are dropped, as journald does.
@@ -83,22 +98,27 @@ impl Log {
 
     /// Whether nothing more should be read for now.
     pub(crate) fn is_congested(&self) -> bool {
-        self.console.queue.len() + self.errors.queue.len() > CONGESTED
+        self.consoles().map(|console| console.queue.len()).sum::<usize>() > CONGESTED
             || self.journal.as_ref().is_some_and(|journal| journal.queued > CONGESTED)
     }
 
     /// The descriptors that can be written to again when poll(2) says so.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let consoles = [&self.console, &self.errors].into_iter();
-        let consoles = consoles.filter(|console| !console.queue.is_empty()).map(|console| console.fd.as_fd());
+        let consoles =
+            self.consoles().filter(|console| !console.queue.is_empty()).map(|console| console.fd.as_fd());
         let journal = self.journal.as_ref().filter(|journal| !journal.queue.is_empty());
         consoles.chain(journal.map(|journal| journal.socket.as_fd()))
+    }
+
+    fn consoles(&self) -> impl Iterator<Item = &Console> {
+        [&self.console, &self.errors].into_iter().chain(&self.streams)
     }
 
     /// Writes what is queued, as far as it goes.
     pub(crate) fn flush(&mut self) {
         self.console.flush();
         self.errors.flush();
+        self.streams.iter_mut().for_each(Console::flush);
         if let Some(journal) = &mut self.journal {
             journal.flush();
         }

@@ -1,18 +1,29 @@
 //! Connections to the control socket.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use executor::{Failed, Outcome, Report, SetupError, Spawned, Step};
+use rustix::event::PollFlags;
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use sys::process::Child;
 
 use crate::app::{App, Ending};
 use crate::client::set_window_size;
-use crate::control::{Exec, Incoming, Request, Response, WindowSize, send};
+use crate::control::{
+    Attach, Endpoint, Exec, Frame, Incoming, Request, Response, WindowSize, encode, encode_data, send,
+};
 use crate::streams::null;
+
+/// Bytes on their way to an attached client from which on the app must wait.
+const CONGESTED: usize = 256 * 1024;
+
+/// How long an app waits for a client that takes nothing, before that is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection, and the program that it has asked for.
 #[derive(Debug)]
@@ -20,7 +31,21 @@ pub(crate) struct Session {
     socket: OwnedFd,
     incoming: Incoming,
     program: Option<Program>,
+    attached: Option<Attached>,
     is_over: bool,
+}
+
+/// The app that a connection is attached to.
+#[derive(Debug)]
+struct Attached {
+    app: String,
+    endpoints: Vec<Endpoint>,
+    /// On its way to the client.
+    outgoing: Vec<u8>,
+    /// When the client last took something, or had nothing to take.
+    progress: Instant,
+    /// Nothing follows.
+    is_ending: bool,
 }
 
 #[derive(Debug)]
@@ -47,13 +72,96 @@ pub(crate) enum Wish {
 impl Session {
     /// `socket` does not block.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Session { socket, incoming: Incoming::default(), program: None, is_over: false }
+        Session { socket, incoming: Incoming::default(), program: None, attached: None, is_over: false }
     }
 
     /// What is to be watched: the connection, and the program's report.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self, apps: &[App]) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let report = self.program.as_ref().and_then(|program| program.report.as_ref());
-        std::iter::once(self.socket.as_fd()).chain(report.map(AsFd::as_fd))
+        let mut wanted = PollFlags::IN;
+        if let Some(attached) = &self.attached {
+            wanted.set(PollFlags::OUT, !attached.outgoing.is_empty());
+            wanted.set(PollFlags::IN, !self.must_wait(apps));
+        }
+        // Not even for its end, while what it has sent cannot be taken.
+        let socket = (!wanted.is_empty()).then(|| (self.socket.as_fd(), wanted));
+        socket.into_iter().chain(report.map(|report| (report.as_fd(), PollFlags::IN)))
+    }
+
+    /// Whether nothing more of the client can be taken for now.
+    fn must_wait(&self, apps: &[App]) -> bool {
+        let Some(attached) = &self.attached else { return false };
+        apps.iter().any(|app| app.name() == attached.app && app.takes_no_input())
+    }
+
+    /// Whether the app called `app` must wait until the client has taken more.
+    pub(crate) fn holds_up(&self, app: &str) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|attached| attached.app == app && attached.outgoing.len() > CONGESTED)
+    }
+
+    /// When [`Session::tick`] must be called at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let attached = self.attached.as_ref().filter(|attached| attached.outgoing.len() > CONGESTED)?;
+        Some(attached.progress + PATIENCE)
+    }
+
+    /// Gives up a client that takes nothing, for the app has to go on.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.is_over |= self.next_deadline().is_some_and(|deadline| deadline <= now);
+    }
+
+    /// Gives the client what the app called `app` has written.
+    pub(crate) fn tell(&mut self, app: &str, fresh: &[(u8, Vec<u8>)]) {
+        let Some(attached) = self.attached.as_mut().filter(|attached| attached.app == app) else { return };
+        if attached.outgoing.is_empty() {
+            attached.progress = Instant::now();
+        }
+        for (stream, bytes) in fresh {
+            let reads = |endpoint: &Endpoint| endpoint.stream() == *stream;
+            if attached.endpoints.iter().any(reads) {
+                attached.outgoing.extend(encode_data(*stream, bytes));
+            }
+        }
+        self.flush();
+    }
+
+    /// The app called `app` is over.
+    pub(crate) fn part(&mut self, app: &str, status: u8) {
+        let Some(attached) = self.attached.as_mut().filter(|attached| attached.app == app) else { return };
+        if !attached.is_ending {
+            attached.is_ending = true;
+            attached.outgoing.extend(encode(&Response::Exited { status }).unwrap_or_default());
+        }
+        self.flush();
+    }
+
+    /// Sends what waits, as far as the client takes it.
+    pub(crate) fn flush(&mut self) {
+        let Some(attached) = &mut self.attached else { return };
+        while !attached.outgoing.is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(&self.socket, &attached.outgoing, flags) {
+                Ok(length) => {
+                    attached.outgoing.drain(..length);
+                    attached.progress = Instant::now();
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.is_over = true;
+                    return;
+                }
+            }
+        }
+        self.is_over |= attached.is_ending;
+    }
+
+    /// To be watched at the end of the pod.
+    pub(crate) fn waiting(&self) -> Option<BorrowedFd<'_>> {
+        let waits = |attached: &&Attached| !attached.outgoing.is_empty();
+        self.attached.as_ref().filter(waits).filter(|_| !self.is_over).map(|_| self.socket.as_fd())
     }
 
     /// Whether it can be dropped.
@@ -62,15 +170,21 @@ impl Session {
     }
 
     /// Something of it is ready.
-    pub(crate) fn handle(&mut self, apps: &[App]) -> Option<Wish> {
+    pub(crate) fn handle(&mut self, apps: &mut [App]) -> Option<Wish> {
         self.hear_report(apps);
+        self.flush();
         let mut wish = None;
-        loop {
+        while !self.must_wait(apps) {
             let received = self.incoming.receive(&self.socket);
-            match received.and_then(|()| self.incoming.next_message::<Request>()) {
-                Ok(Some((request, descriptors))) => {
+            match received.and_then(|()| self.incoming.next_frame::<Request>()) {
+                Ok(Some(Frame::Message(request, descriptors))) => {
                     if let Some(wanted) = self.serve(request, descriptors, apps) {
                         wish = Some(wanted);
+                    }
+                }
+                Ok(Some(Frame::Data { bytes, .. })) => {
+                    if let Err(message) = self.feed(&bytes, apps) {
+                        self.refuse(message);
                     }
                 }
                 Ok(None) => break,
@@ -110,7 +224,19 @@ impl Session {
                 if let Some(master) = self.program.as_ref().and_then(|program| program.master.as_ref()) {
                     let _ = set_window_size(master.as_fd(), size);
                 }
+                let attached =
+                    self.attached.as_ref().filter(|attached| attached.endpoints.contains(&Endpoint::TtyOut));
+                if let Some(attached) = attached {
+                    apps.iter().filter(|app| app.name() == attached.app).for_each(|app| app.resize(size));
+                }
             }
+            Request::Attach(_) if self.attached.is_some() || self.program.is_some() => {
+                self.refuse("This connection is in use already".to_owned());
+            }
+            Request::Attach(attach) => match self.attach(attach, apps) {
+                Ok(()) => self.flush(),
+                Err(message) => self.refuse(message),
+            },
             Request::Stop { force } => {
                 self.answer(&Response::Done, &[]);
                 return Some(Wish::Stop { force });
@@ -121,6 +247,32 @@ impl Session {
             }
         }
         None
+    }
+
+    fn attach(&mut self, attach: Attach, apps: &[App]) -> Result<(), String> {
+        let Attach { app, endpoints, size } = attach;
+        let found = apps.iter().find(|known| known.name() == app);
+        let found = found.ok_or_else(|| format!("There is no app {app:?} in this pod"))?;
+        found.check_endpoints(&endpoints)?;
+        if let Some(size) = size.filter(|_| endpoints.contains(&Endpoint::TtyOut)) {
+            found.resize(size);
+        }
+        let outgoing = encode(&Response::Attached).unwrap_or_default();
+        self.attached =
+            Some(Attached { app, endpoints, outgoing, progress: Instant::now(), is_ending: false });
+        Ok(())
+    }
+
+    /// Hands on what the client sends to the app's standard input.
+    fn feed(&self, bytes: &[u8], apps: &mut [App]) -> Result<(), String> {
+        let sends = |attached: &&Attached| attached.endpoints.iter().any(|endpoint| endpoint.stream() == 0);
+        let Some(attached) = self.attached.as_ref().filter(sends) else {
+            return Err("This connection is not attached to a standard input".to_owned());
+        };
+        if let Some(app) = apps.iter_mut().find(|app| app.name() == attached.app) {
+            app.feed(bytes);
+        }
+        Ok(())
     }
 
     fn start(&mut self, exec: Exec, descriptors: Vec<OwnedFd>, apps: &[App]) -> Result<(), SetupError> {

@@ -48,7 +48,17 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "nspawn",
         interface: 6,
-        entrypoints: &[("run", "init"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop")],
+        entrypoints: &[
+            ("run", "init"),
+            ("enter", "enter"),
+            ("gc", "gc"),
+            ("stop", "stop"),
+            ("attach", "attach"),
+            ("app/add", "app_add"),
+            ("app/start", "app_start"),
+            ("app/stop", "app_stop"),
+            ("app/rm", "app_rm"),
+        ],
         supervisor: true,
         dirs: NSPAWN_DIRS,
         files: &[("etc/os-release", OS_RELEASE), ("etc/machine-id", "")],

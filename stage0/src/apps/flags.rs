@@ -25,8 +25,6 @@ enum Shape {
     Switch,
     /// As `Value`, in the place of the flag named; that is said.
     Deprecated(&'static str),
-    /// As `Value`, while the experiment of attaching to apps is on.
-    Experiment,
 }
 
 /// One flag.
@@ -36,9 +34,6 @@ pub(crate) struct AppFlag {
     help: &'static str,
     set: fn(&mut AppRequest, &str) -> Result<()>,
 }
-
-/// The variable that turns the experiment of attaching to apps on.
-const ATTACH: &str = "RKT_EXPERIMENT_ATTACH";
 
 const fn flag(
     name: &'static str,
@@ -134,18 +129,21 @@ static FLAGS: [AppFlag; 26] = [
         app.signature = Some(text.into());
         Ok(())
     }),
-    AppFlag {
-        shape: Shape::Experiment,
-        ..flag("stderr", "stderr for the preceding application", |app, text| stream(app, 2, text))
-    },
-    AppFlag {
-        shape: Shape::Experiment,
-        ..flag("stdin", "stdin for the preceding application", |app, text| stream(app, 0, text))
-    },
-    AppFlag {
-        shape: Shape::Experiment,
-        ..flag("stdout", "stdout for the preceding application", |app, text| stream(app, 1, text))
-    },
+    flag(
+        "stderr",
+        "where standard error leads: null, log, interactive, or stream or tty for rkt attach",
+        |app, text| stream(app, 2, text),
+    ),
+    flag(
+        "stdin",
+        "where standard input comes from: null, interactive, or stream or tty for rkt attach",
+        |app, text| stream(app, 0, text),
+    ),
+    flag(
+        "stdout",
+        "where standard output leads: null, log, interactive, or stream or tty for rkt attach",
+        |app, text| stream(app, 1, text),
+    ),
     flag(
         "supplementary-gids",
         "supplementary group IDs override for the preceding image (examples: '--supplementary-gids=1024,2048')",
@@ -191,12 +189,7 @@ static FLAGS: [AppFlag; 26] = [
 impl PerApp {
     /// The flags that the command takes.
     pub(crate) fn flags(self) -> impl Iterator<Item = &'static AppFlag> {
-        let experiments =
-            std::env::var(ATTACH).is_ok_and(|value| values::boolean(&value).unwrap_or_default());
-        FLAGS.iter().filter(move |flag| {
-            (self == Self::All || flag.name == "signature")
-                && (experiments || flag.shape != Shape::Experiment)
-        })
+        FLAGS.iter().filter(move |flag| self == Self::All || flag.name == "signature")
     }
 
     /// Whether `--name` is one of them.
@@ -240,7 +233,7 @@ impl AppFlag {
         match self.shape {
             Shape::Switch => argument.action(clap::ArgAction::SetTrue),
             Shape::Value => argument.action(clap::ArgAction::Append),
-            Shape::Deprecated(_) | Shape::Experiment => argument.action(clap::ArgAction::Append).hide(true),
+            Shape::Deprecated(_) => argument.action(clap::ArgAction::Append).hide(true),
         }
     }
 }
@@ -280,8 +273,8 @@ fn caps_remove(app: &mut AppRequest, text: &str) -> Result<()> {
 }
 
 fn stream(app: &mut AppRequest, number: usize, text: &str) -> Result<()> {
-    let modes: &[&str] =
-        if number == 0 { &["null", "stream", "tty"] } else { &["null", "log", "stream", "tty"] };
+    let modes = ["null", "log", "stream", "tty", "interactive"];
+    let modes: Vec<&str> = modes.into_iter().filter(|mode| number > 0 || *mode != "log").collect();
     ensure!(modes.contains(&text), "must be one of {}", modes.join(", "));
     app.streams[number] = Some(text.to_owned());
     Ok(())

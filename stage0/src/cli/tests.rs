@@ -149,7 +149,7 @@ fn help_has_its_layout() {
     {
         assert!(run.contains(&format!("      {flag}\t")), "{flag} is not in {run}");
     }
-    for hidden in ["--store-only", "--cap-retain", "--cpuprofile", "--stdin"] {
+    for hidden in ["--store-only", "--cap-retain", "--cpuprofile"] {
         assert!(!run.contains(&format!("{hidden}=")) && !run.contains(&format!("{hidden}[")), "{hidden}");
     }
     let root = help_text(&[]);

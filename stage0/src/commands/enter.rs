@@ -53,10 +53,10 @@ pub(crate) fn run(context: &Context, args: &EnterArgs) -> Result<ExitCode> {
 }
 
 /// The app called `name`, or the only one.
-fn choose_app<'a>(manifest: &'a PodManifest, name: Option<&'a str>) -> Result<&'a str> {
+pub(crate) fn choose_app<'a>(manifest: &'a PodManifest, name: Option<&'a str>) -> Result<&'a str> {
     let names = || manifest.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
     match (name, manifest.apps.as_slice()) {
-        (_, []) => bail!("the pod has no apps to enter"),
+        (_, []) => bail!("the pod has no apps"),
         (Some(name), _) => match manifest.app(name) {
             Some(app) => Ok(app.name.as_str()),
             None => bail!("the pod has no app {name:?}: it has {}", names()),
@@ -105,7 +105,7 @@ mod tests {
             (&["web", "db"], Some("db"), Ok("db")),
             (&["web"], Some("db"), Err("the pod has no app \"db\": it has web")),
             (&["web", "db"], None, Err("the pod has several apps, choose one with --app: web, db")),
-            (&[], None, Err("the pod has no apps to enter")),
+            (&[], None, Err("the pod has no apps")),
         ] {
             let manifest = manifest(names);
             let got = choose_app(&manifest, asked).map_err(|error| error.to_string());

@@ -4,6 +4,7 @@
 //! An error that `run` returns is printed as `<command>: <outermost>: <innermost>` and ends in exit code 254.
 //! A `bool` in `XArgs` is a flag in Go's manner (`--flag`, `--flag=false`) without further attributes.
 
+mod attach;
 pub(crate) mod cat_manifest;
 mod completion;
 mod config;
@@ -93,7 +94,14 @@ macro_rules! entry {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 26] = [
+pub(crate) static TABLE: [Entry; 27] = [
+    entry!(
+        &["attach"],
+        "Attach to an app running within a rkt pod",
+        "[--app=APPNAME] [--mode=MODE] UUID",
+        attach, AttachArgs,
+        description: "Connects to the streams of an app that were started as stream or tty: rkt run IMAGE --stdin=tty --stdout=tty.\nThree times Control-] within a second detaches from a terminal; the app goes on."
+    ),
     entry!(
         &["cat-manifest"],
         "Inspect and print the pod manifest",

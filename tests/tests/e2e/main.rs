@@ -22,6 +22,21 @@ macro_rules! under_both_walls {
     ($($name:ident),+ $(,)?) => { under_both_walls!(@new $($name),+); };
 }
 
+/// Makes a test for each wall that has a supervisor in the pod, as `under_both_walls`.
+macro_rules! under_supervised_walls {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use tests::case::{Case, Stage1};
+
+            #[test]
+            fn nspawn() {
+                super::$name(&Case::new(Stage1::Nspawn));
+            }
+        }
+    )+};
+}
+
+mod attach;
 mod bad_input;
 mod cli;
 mod confinement;
