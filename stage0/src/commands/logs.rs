@@ -10,11 +10,12 @@
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use appc::PodManifest;
-use pod::{Pod, PodUuid, Pods};
+use pod::{PidFile, Pod, PodUuid, Pods};
+use rustix::process::Pid;
 
 use super::Context;
 use crate::pod_args::{PodArgs, one_if_unreadable};
@@ -71,7 +72,9 @@ pub(crate) fn run(context: &Context, args: &LogsArgs) -> Result<ExitCode> {
     let mut command = Command::new(JOURNALCTL);
     command.args(["--quiet", "--no-pager", "--all"]).arg(format!("--output={}", format(&args.format)?));
     command.args(args.lines.map(|lines| format!("--lines={lines}")));
-    command.args(args.since.as_ref().map(|since| format!("--since={since}")));
+    let created = pod.dir.created()?.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = args.since.clone().or(created.map(|time| format!("@{}", time.as_secs())));
+    command.args(since.map(|since| format!("--since={since}")));
     let follow = args.follow && !pod.state.has_exited();
     if follow {
         command.arg("--follow");
@@ -153,7 +156,27 @@ fn matches(pod: &Pod, app: Option<&str>) -> Result<Vec<String>> {
     }
     let group = pod.dir.subcgroup()?;
     let root = pod.dir.private_users()?.map_or(0, |(first, _)| first);
-    Ok(terms(pod.uuid, root, group.as_deref(), &manifest, app))
+    let itself = match pod.dir.pid_file()? {
+        Some(PidFile::Itself(pid)) => Some(pid),
+        _ => None,
+    };
+    let mut terms = terms(pod.uuid, root, group.as_deref(), &manifest, app);
+    terms.extend(early(itself, group.as_deref(), &manifest));
+    Ok(terms)
+}
+
+/// The first lines of a program that rkt itself became: for a second, journald takes it to be where rkt was.
+fn early(pid: Option<Pid>, group: Option<&str>, manifest: &PodManifest) -> Vec<String> {
+    let parent = group.and_then(|group| group.rsplit_once('/'));
+    let (Some(pid), Some((parent, _)), [app]) = (pid, parent, manifest.apps.as_slice()) else {
+        return Vec::new();
+    };
+    vec![
+        "+".to_owned(),
+        format!("_PID={}", pid.as_raw_nonzero()),
+        format!("SYSLOG_IDENTIFIER={}", app.name),
+        format!("_SYSTEMD_CGROUP=/{parent}"),
+    ]
 }
 
 /// `root` is the host's number of the pod's root.

@@ -40,6 +40,7 @@ mod attach;
 mod bad_input;
 mod cli;
 mod confinement;
+mod cve;
 mod enter;
 mod fetcher;
 mod foreign_stage1;
