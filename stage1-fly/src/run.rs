@@ -52,7 +52,8 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
 
     write_files(&pod, run, &spec)?;
     // Where `rkt logs` finds the lines: a group of its service says nothing of the pod.
-    let invocation = std::env::var("INVOCATION_ID").ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let invocation =
+        std::env::var("INVOCATION_ID").ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     match (&output, invocation) {
         (None, _) => pod.current.dir.write("output", b"inherited")?,
         (Some(_), Some(id)) => pod.current.dir.write("output", format!("invocation {id}").as_bytes())?,

@@ -26,7 +26,7 @@
 //!         ├── servicecgroup                    or: link to that of the service that it shares, as [`members`] says
 //!         ├── pid | ppid                       process 1, or its parent; mtime = time of start
 //!         ├── run.lck                          lock of a fly pod that runs      stage1
-//!         ├── output                           "inherited": no line of it is in the journal
+//!         ├── output                           fly: "inherited", or the start of its service
 //!         ├── flavor                           symlink to the flavour's name    stage1
 //!         ├── runtime-config, net-info.json, netns, pgid, control.sock          stage1
 //!         └── sharedVolumes/NAME/              storage of `empty` volumes       stage1

@@ -2,7 +2,7 @@
 //!
 //! | how the pod was started | what its entries are known by |
 //! |---|---|
-//! | its output is the journal | the control group of the writer: the pod's own, with its name in it |
+//! | its output is the journal | the control group of the writer: the pod's own, with its name in it; for `fly` in a service, the start of that |
 //! | its output is a terminal or a pipe | `RKT_POD` and `RKT_APP`, which the supervisor writes, as root |
 //!
 //! Fields that begin with `_` are journald's own findings, so nobody but root can put lines into the log of a pod.
@@ -14,8 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use appc::PodManifest;
-use pod::{PidFile, Pod, PodUuid, Pods};
-use rustix::process::Pid;
+use pod::{Pod, PodUuid, Pods};
 
 use super::Context;
 use crate::pod_args::{PodArgs, one_if_unreadable};
@@ -156,27 +155,20 @@ fn matches(pod: &Pod, app: Option<&str>) -> Result<Vec<String>> {
     }
     let group = pod.dir.subcgroup()?;
     let root = pod.dir.private_users()?.map_or(0, |(first, _)| first);
-    let itself = match pod.dir.pid_file()? {
-        Some(PidFile::Itself(pid)) => Some(pid),
-        _ => None,
-    };
     let mut terms = terms(pod.uuid, root, group.as_deref(), &manifest, app);
-    terms.extend(early(itself, group.as_deref(), &manifest));
+    // A fly pod of a service has no group of its own.
+    if let (Some(invocation), [app]) = (invocation(pod)?, manifest.apps.as_slice()) {
+        let app = format!("SYSLOG_IDENTIFIER={}", app.name);
+        terms.extend(["+".to_owned(), format!("_SYSTEMD_INVOCATION_ID={invocation}"), app]);
+    }
     Ok(terms)
 }
 
-/// The first lines of a program that rkt itself became: for a second, journald takes it to be where rkt was.
-fn early(pid: Option<Pid>, group: Option<&str>, manifest: &PodManifest) -> Vec<String> {
-    let parent = group.and_then(|group| group.rsplit_once('/'));
-    let (Some(pid), Some((parent, _)), [app]) = (pid, parent, manifest.apps.as_slice()) else {
-        return Vec::new();
-    };
-    vec![
-        "+".to_owned(),
-        format!("_PID={}", pid.as_raw_nonzero()),
-        format!("SYSLOG_IDENTIFIER={}", app.name),
-        format!("_SYSTEMD_CGROUP=/{parent}"),
-    ]
+/// Which start of its service a fly pod belongs to.
+fn invocation(pod: &Pod) -> Result<Option<String>> {
+    let text = pod.dir.read("output")?.unwrap_or_default();
+    let id = text.strip_prefix(b"invocation ").and_then(|id| std::str::from_utf8(id).ok());
+    Ok(id.filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit())).map(str::to_owned))
 }
 
 /// `root` is the host's number of the pod's root.
