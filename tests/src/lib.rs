@@ -6,6 +6,7 @@
 //! * [`aci`]: images, honest and hostile ones, written entry by entry.
 //! * [`images`]: the images that every test may use.
 //! * [`gpg`], [`web`], [`registry`]: keys of a real gpg, real web servers with certificates, real registries.
+//! * [`injection`]: system calls in the name of a process that is confined.
 //! * [`case`]: one test's view: names of its own, an `rkt` to call, and what to print when it fails.
 //!
 //! The tests themselves are in `tests/e2e/`, one file an intent. They run the built binaries; none calls into the product's crates.
@@ -15,6 +16,7 @@ pub mod case;
 pub mod gpg;
 pub mod host;
 pub mod images;
+pub mod injection;
 pub mod network;
 pub mod oci;
 pub mod product;

@@ -26,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "curl",
     "busybox-static",
     "strace",
+    "gdb-minimal",
     "crun",
     "runc",
     "gpg",

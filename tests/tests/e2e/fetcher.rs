@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use tests::case::eventually;
-use tests::host::Running;
+use tests::host::{Host, Running};
 use tests::web::Web;
 
 use crate::remote::Net;
 
 /// The fields of `/proc/PID/status`.
-pub(crate) fn status(net: &Net, pid: &str) -> BTreeMap<String, String> {
-    let text = net.case.host().sh(&format!("cat /proc/{pid}/status")).stdout;
+pub(crate) fn status(host: &Host, pid: &str) -> BTreeMap<String, String> {
+    let text = host.sh(&format!("cat /proc/{pid}/status")).stdout;
     let field = |line: &str| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
@@ -31,7 +31,7 @@ pub(crate) fn under_way(net: &Net, web: &Web, fetch: impl Fn(&str) -> Running) -
         let found = net.case.host().exec("sh").args(["-c", find, "sh", &url]).output();
         let pid = found.trimmed().lines().next()?.to_owned();
         // Not before it is locked in.
-        (status(net, &pid).get("Seccomp_filters").map(String::as_str) == Some("2")).then_some(pid)
+        (status(net.case.host(), &pid).get("Seccomp_filters").map(String::as_str) == Some("2")).then_some(pid)
     });
     (fetch, pid)
 }
@@ -42,7 +42,7 @@ fn the_worker_of_root_is_nobody_with_nothing() {
     net.case.host().exec("systemd-sysusers").ok();
     let web = net.web("location = /slow.aci { limit_rate 500k; }");
     let (_fetch, pid) = under_way(&net, &web, |url| net.lax(&["fetch", url]).spawn());
-    let status = status(&net, &pid);
+    let status = status(net.case.host(), &pid);
     let user = net.case.host().exec("id").args(["-u", "rkt-fetch"]).ok().trimmed().to_owned();
     let group = net.case.host().exec("id").args(["-g", "rkt-fetch"]).ok().trimmed().to_owned();
     assert_ne!(user, "0");

@@ -115,7 +115,7 @@ fn the_worker_of_a_member_is_locked_in_too() {
     let (_fetch, pid) = under_way(&shared.net, &web, |url| {
         shared.member(&["--insecure-options=image", "fetch", url]).spawn()
     });
-    let status = status(&shared.net, &pid);
+    let status = status(shared.net.case.host(), &pid);
     let user = shared.net.case.host().exec("id").args(["-u", "member"]).ok().trimmed().to_owned();
     for (field, value) in [
         ("Uid", &*[&*user; 4].join(" ")),
