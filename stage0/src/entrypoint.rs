@@ -38,6 +38,8 @@ pub(crate) enum Operation {
     Enter,
     /// End the pod.
     Stop,
+    /// Send a signal to an app.
+    Signal,
     /// Take away what the pod left outside of its directory.
     Gc,
     /// Connect to streams of an app.
@@ -50,6 +52,7 @@ impl Operation {
             Operation::Run => "run",
             Operation::Enter => "enter",
             Operation::Stop => "stop",
+            Operation::Signal => "signal",
             Operation::Gc => "gc",
             Operation::Attach => "attach",
         }

@@ -18,6 +18,7 @@ const FLAVOR: stage1::Flavor = stage1::Flavor {
     enter: enter::enter,
     gc: gc::gc,
     stop: stop::stop,
+    signal: stop::signal,
     supervised: None,
 };
 

@@ -1,9 +1,10 @@
 //! `stop`: a word to the app, or the end of all its processes.
 
 use rustix::process::{Pid, Signal};
+use stage1::args;
 use stage1::args::Stop;
 use stage1::processes::{self, Member};
-use stage1::{Context, Result};
+use stage1::{Context, Error, Result};
 
 /// Ends the pod.
 pub(crate) fn stop(stop: &Stop) -> Result<()> {
@@ -24,4 +25,11 @@ pub(crate) fn stop(stop: &Stop) -> Result<()> {
             .step(|| "kill the app's process group".to_owned())?;
     }
     app.signal(Signal::KILL)
+}
+
+/// Sends a signal to the app, the only one.
+pub(crate) fn signal(signal: &args::Signal) -> Result<()> {
+    let number = Signal::from_named_raw(signal.number)
+        .ok_or_else(|| Error::Refused(format!("There is no signal {}", signal.number)))?;
+    Member::recorded(&pod::Current::open()?.dir)?.signal(number)
 }

@@ -10,6 +10,7 @@ const FLAVOR: Flavor = Flavor {
     enter: |_| refuse(),
     gc: |_| Ok(()),
     stop: |_| refuse(),
+    signal: |_| refuse(),
     supervised: None,
 };
 

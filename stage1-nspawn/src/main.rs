@@ -17,6 +17,7 @@ mod run;
 use supervised::app::app;
 use supervised::attach::attach;
 use supervised::enter::enter;
+use supervised::signal::signal;
 use supervised::stop::stop;
 
 const FLAVOR: stage1::Flavor = stage1::Flavor {
@@ -25,6 +26,7 @@ const FLAVOR: stage1::Flavor = stage1::Flavor {
     enter,
     gc: gc::gc,
     stop,
+    signal,
     supervised: Some(stage1::Supervised { attach, app }),
 };
 

@@ -490,6 +490,30 @@ impl Stop {
     }
 }
 
+/// Arguments of `signal`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The app whose program gets it.
+    pub app: String,
+    /// Its number.
+    pub number: i32,
+    /// The pod.
+    pub uuid: pod::PodUuid,
+}
+
+impl Signal {
+    /// Reads them.
+    pub fn parse(arguments: Vec<OsString>) -> Result<Self> {
+        let flags = [("app", Kind::Value), ("signal", Kind::Value), ("debug", Kind::Switch)];
+        let parsed = Parsed::parse(arguments, &flags)?;
+        let missing = ArgumentError::Missing;
+        let number = parsed.value("signal").and_then(|text| text.parse().ok());
+        let number = number.ok_or_else(|| missing("the number of a signal (--signal)"))?;
+        let app = parsed.value("app").ok_or_else(|| missing("the name of the app (--app)"))?.to_owned();
+        Ok(Signal { app, number, uuid: parsed.uuid()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -602,6 +626,9 @@ mod tests {
         assert!(Gc::parse(words("--debug --local-config=/etc/rkt UUID")).is_ok_and(|gc| gc.debug));
         assert!(Stop::parse(words("--force UUID")).is_ok_and(|stop| stop.force));
         assert!(Stop::parse(words("UUID")).is_ok_and(|stop| !stop.force));
+        let signal = Signal::parse(words("--app=web --signal=1 UUID")).unwrap();
+        assert_eq!((signal.app.as_str(), signal.number), ("web", 1));
+        assert!(Signal::parse(words("--app=web UUID")).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::Path;
 
-use crate::args::{App, AppOperation, Attach, Enter, Gc, Run, Stop};
+use crate::args::{App, AppOperation, Attach, Enter, Gc, Run, Signal, Stop};
 use crate::{Error, Result};
 
 /// The exit code of everything that failed.
@@ -22,6 +22,8 @@ pub enum Entrypoint {
     Gc,
     /// End the pod.
     Stop,
+    /// Send a signal to an app.
+    Signal,
     /// Connect to streams of an app.
     Attach,
     /// Change the apps of a mutable pod.
@@ -36,6 +38,7 @@ impl Entrypoint {
             "enter" => Some(Entrypoint::Enter),
             "gc" => Some(Entrypoint::Gc),
             "stop" => Some(Entrypoint::Stop),
+            "signal" => Some(Entrypoint::Signal),
             "attach" => Some(Entrypoint::Attach),
             "app_add" => Some(Entrypoint::App(AppOperation::Add)),
             "app_start" => Some(Entrypoint::App(AppOperation::Start)),
@@ -51,6 +54,7 @@ impl Entrypoint {
             Entrypoint::Enter => "enter",
             Entrypoint::Gc => "gc",
             Entrypoint::Stop => "stop",
+            Entrypoint::Signal => "signal",
             Entrypoint::Attach => "attach",
             Entrypoint::App(AppOperation::Add) => "app add",
             Entrypoint::App(AppOperation::Start) => "app start",
@@ -73,6 +77,8 @@ pub struct Flavor {
     pub gc: fn(&Gc) -> Result<()>,
     /// Ends the pod.
     pub stop: fn(&Stop) -> Result<()>,
+    /// Sends a signal to the program of an app.
+    pub signal: fn(&Signal) -> Result<()>,
     /// What only a stage1 with a supervisor in the pod can do.
     pub supervised: Option<Supervised>,
 }
@@ -106,6 +112,9 @@ pub fn main(flavor: &Flavor) -> std::process::ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             complain(entrypoint.name(), &error, debug);
+            if entrypoint == Entrypoint::Run {
+                tell_unit(&error);
+            }
             FAILED.into()
         }
     }
@@ -117,6 +126,7 @@ fn dispatch(flavor: &Flavor, entrypoint: Entrypoint, arguments: Vec<OsString>) -
         Entrypoint::Enter => (flavor.enter)(&Enter::parse(arguments)?),
         Entrypoint::Gc => (flavor.gc)(&Gc::parse(arguments)?).map(|()| 0),
         Entrypoint::Stop => (flavor.stop)(&Stop::parse(arguments)?).map(|()| 0),
+        Entrypoint::Signal => (flavor.signal)(&Signal::parse(arguments)?).map(|()| 0),
         Entrypoint::Attach => (supervised(flavor, entrypoint)?.attach)(&Attach::parse(arguments)?),
         Entrypoint::App(operation) => {
             (supervised(flavor, entrypoint)?.app)(&App::parse(operation, arguments)?).map(|()| 0)
@@ -133,6 +143,14 @@ fn supervised(flavor: &Flavor, entrypoint: Entrypoint) -> Result<&Supervised> {
 pub fn warn(text: &str) {
     // Whoever closed standard error does not want to know.
     let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+}
+
+/// Puts the reason into the status of the unit that waits for us, if one does.
+fn tell_unit(error: &Error) {
+    let Ok(Some(notifier)) = systemd::notify::Notifier::from_environment() else { return };
+    let line: String = chain(error).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // Who does not listen does not want to know.
+    let _ = notifier.send(&format!("STATUS={line}"));
 }
 
 fn complain(command: &str, error: &Error, debug: bool) {

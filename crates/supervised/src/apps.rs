@@ -48,12 +48,12 @@ pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     let mut warnings = Vec::new();
     for (app, spec) in pod.apps.iter().zip(specs) {
         let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
-        if planned.is_empty() {
-            continue;
-        }
         let root = app_root(pod, app.name())?;
-        let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd())?;
-        spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
+        if !planned.is_empty() {
+            let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd())?;
+            spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
+        }
+        stage1::credentials::provide(app, spec, root.as_fd(), 0)?;
     }
     warnings.iter().for_each(|warning| warn(warning));
     Ok(())
@@ -83,7 +83,7 @@ pub fn write_files(
         uuid: run.uuid.to_string(),
         hostname,
         apps: specs.to_vec(),
-        stop_grace_ms: 10_000,
+        stop_grace_ms: stage1::spec::stop_grace_ms(&pod.manifest),
         mutable: false,
         debug: run.debug,
     };

@@ -10,7 +10,7 @@
 //! | [`apps`] | what the apps are, and where the supervisor reads it |
 //! | [`descriptors`] | the control socket, journal streams, sockets of the unit |
 //! | [`networks`] | networks of the pod |
-//! | [`enter`], [`attach`], [`app`], [`stop`] | the entrypoints that talk to the supervisor |
+//! | [`enter`], [`attach`], [`app`], [`stop`], [`signal`](mod@signal) | the entrypoints that talk to the supervisor |
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod attach;
 pub mod descriptors;
 pub mod enter;
 pub mod networks;
+pub mod signal;
 pub mod stop;
 
 /// The name of the supervisor's socket in the pod directory.

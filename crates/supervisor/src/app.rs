@@ -271,6 +271,16 @@ impl App {
         self.main_pid.or(running).map(|pid| pid.as_raw_nonzero().get())
     }
 
+    /// Sends a signal to its program, while that runs.
+    pub(crate) fn signal(&self, number: i32) -> Result<(), rustix::io::Errno> {
+        match &self.running {
+            Some(running) if self.phase == Phase::Running => {
+                sys::signal::send(running.child.pidfd.as_fd(), number)
+            }
+            _ => Err(rustix::io::Errno::SRCH),
+        }
+    }
+
     /// What is to be watched.
     pub(crate) fn descriptors(&self, congested: bool) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let report = self.running.as_ref().and_then(|running| running.report.as_ref());

@@ -46,6 +46,14 @@ pub fn stop(socket: &Path, force: bool) -> Result<(), ClientError> {
     }
 }
 
+/// Sends a signal to the program of `app`.
+pub fn signal(socket: &Path, app: &str, number: i32) -> Result<(), ClientError> {
+    match Connection::open(socket)?.ask(&Request::SignalApp { app: app.to_owned(), number }, &[])? {
+        Response::Done => Ok(()),
+        other => Err(unexpected(other)),
+    }
+}
+
 /// Asks the supervisor that listens at `socket` what runs.
 pub fn status(socket: &Path) -> Result<Vec<AppStatus>, ClientError> {
     match Connection::open(socket)?.ask(&Request::Status, &[])? {

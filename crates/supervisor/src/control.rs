@@ -52,6 +52,13 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// Send a signal to the program of an app.
+    SignalApp {
+        /// Which app.
+        app: String,
+        /// Its number.
+        number: i32,
+    },
     /// Tell what runs.
     Status,
     /// Connect to streams of an app that runs.

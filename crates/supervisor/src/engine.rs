@@ -64,6 +64,7 @@ pub(crate) fn run() -> Result<u8, Error> {
         apps.push(App::open(app, &group, &mut shared).map_err(|error| format!("App {name}: {error}"))?);
     }
     let mut engine = Engine {
+        uuid: spec.uuid,
         signals,
         control,
         shared,
@@ -74,6 +75,7 @@ pub(crate) fn run() -> Result<u8, Error> {
         failure: None,
         is_stopping: false,
         is_ready: false,
+        apps_speak: false,
     };
     engine.start();
     while !engine.is_over() {
@@ -97,6 +99,7 @@ fn install_baseline(spec: &PodSpec) -> Result<(), Error> {
 
 #[derive(Debug)]
 struct Engine {
+    uuid: String,
     signals: OwnedFd,
     control: Option<OwnedFd>,
     shared: Shared,
@@ -108,6 +111,8 @@ struct Engine {
     failure: Option<u8>,
     is_stopping: bool,
     is_ready: bool,
+    /// An app has said how it is.
+    apps_speak: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +131,9 @@ impl Engine {
             app.start(&mut self.shared);
         }
         self.review();
+        if !self.is_ready {
+            notify(&format!("STATUS={}", self.summary()));
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -292,11 +300,28 @@ impl Engine {
             if let Some(text) = app.take_status() {
                 let whose = if several { format!("{}: ", app.name()) } else { String::new() };
                 notify(&format!("STATUS={whose}{text}"));
+                self.apps_speak = true;
             }
         }
         if !self.is_ready && !self.is_stopping && self.apps.iter().all(App::is_settled) {
             self.set_ready(true);
             notify("READY=1");
+            // Behind it, because nspawn has words of its own for that. What apps say of themselves counts more.
+            if !self.apps_speak {
+                notify(&format!("STATUS={}", self.summary()));
+            }
+        }
+    }
+
+    /// One line for the status of the unit.
+    fn summary(&self) -> String {
+        let names = |apps: &mut dyn Iterator<Item = &App>| apps.map(App::name).collect::<Vec<_>>().join(", ");
+        let uuid = &self.uuid;
+        let waiting = names(&mut self.apps.iter().filter(|app| !app.is_settled()));
+        match (waiting.as_str(), self.apps.len()) {
+            ("", 1) => format!("Pod {uuid}: app {} runs", self.apps[0].name()),
+            ("", count) => format!("Pod {uuid}: {count} apps run: {}", names(&mut self.apps.iter())),
+            (waiting, _) => format!("Pod {uuid}: waiting for {waiting} to be ready"),
         }
     }
 

@@ -241,6 +241,18 @@ impl Session {
                 self.answer(&Response::Done, &[]);
                 return Some(Wish::Stop { force });
             }
+            Request::SignalApp { app, number } => {
+                match apps.iter().find(|one| one.name() == app).map(|one| one.signal(number)) {
+                    Some(Ok(())) => self.answer(&Response::Done, &[]),
+                    Some(Err(errno)) => {
+                        self.refuse(format!(
+                            "App {app:?} cannot get signal {number}: {}",
+                            executor::program::describe(errno)
+                        ));
+                    }
+                    None => self.refuse(format!("There is no app {app:?} in this pod")),
+                }
+            }
             Request::Status => {
                 let apps = apps.iter().map(App::status).collect();
                 self.answer(&Response::Status { apps }, &[]);

@@ -53,6 +53,7 @@ const FLAVORS: &[Flavor] = &[
             ("enter", "enter"),
             ("gc", "gc"),
             ("stop", "stop"),
+            ("signal", "signal"),
             ("attach", "attach"),
             ("app/add", "app_add"),
             ("app/start", "app_start"),
@@ -66,7 +67,7 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "fly",
         interface: 5,
-        entrypoints: &[("run", "run"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop")],
+        entrypoints: &[("run", "run"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop"), ("signal", "signal")],
         supervisor: false,
         dirs: &["opt/stage2", "rkt/env", "rkt/status"],
         files: &[],
@@ -74,7 +75,7 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "kvm",
         interface: 6,
-        entrypoints: &[("run", "init"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop")],
+        entrypoints: &[("run", "init"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop"), ("signal", "signal")],
         supervisor: false,
         dirs: &["opt/stage2", "rkt/env", "rkt/status"],
         files: &[],
