@@ -48,6 +48,21 @@ impl Context {
         }
     }
 
+    /// The same with these safeguards off as well.
+    pub(crate) fn without(&self, insecure: Insecure) -> Self {
+        let insecure = self.insecure.union(insecure);
+        let trust_keys_from_https = self.trust_keys_from_https;
+        Self {
+            trust_keys_from_https,
+            ..Self::new(self.debug, self.dir_flag.clone(), self.roots.clone(), insecure)
+        }
+    }
+
+    /// The data directory, as the flag has it.
+    pub(crate) fn dir_flag(&self) -> Option<&Path> {
+        self.dir_flag.as_deref()
+    }
+
     /// The configuration of all roots.
     pub(crate) fn config(&self) -> Result<&Config> {
         get_or_try(&self.config, || Config::load(&self.roots).context("Cannot load the configuration"))

@@ -62,9 +62,18 @@ impl<'a> From<&'a StoredImage> for ImageFacts<'a> {
 
 /// Finds the image that `request` names; brings it, and what it depends on, into the store where that lacks it.
 pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) -> Result<StoredImage> {
+    if let Some(id) = &request.image_id
+        && let Ok(pinned) = by_id(context, id)
+    {
+        return Ok(pinned);
+    }
     let text = &request.image;
     let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
     let found = by_reference(context, &reference, request.signature.as_deref(), pull)?;
+    if let Some(id) = &request.image_id {
+        let is_pinned = found.key() == id.as_str() || id.as_str().starts_with(found.key());
+        ensure!(is_pinned, "image {text:?} is {}, but the pod is pinned to {id}", found.key());
+    }
     remote::dependencies::fetch(context, &found.image, pull)?;
     Ok(found)
 }

@@ -58,6 +58,11 @@ impl Insecure {
         self.0 & IMAGE != 0
     }
 
+    /// What is off here or there.
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Any certificate of a server will do.
     pub(crate) fn skips_tls_check(self) -> bool {
         self.0 & TLS != 0

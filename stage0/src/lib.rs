@@ -16,6 +16,7 @@ mod insecure;
 mod launch;
 mod options;
 mod pod_args;
+mod pod_file;
 mod pod_view;
 mod prepare;
 mod remote;

@@ -14,7 +14,8 @@ use crate::context::Context;
 use crate::images::{self, StoredImage};
 use crate::launch::roots::{self, AppRoot, Roots};
 use crate::launch::{Abi, overlay};
-use crate::options::pod::{PodFlags, PodSource};
+use crate::options::pod::PodSource;
+use crate::options::stage1::Stage1Choice;
 use crate::report;
 use crate::stage1;
 
@@ -38,20 +39,30 @@ struct Content {
     apps: Vec<(String, StoredImage)>,
 }
 
-/// Makes a pod of `source`. Writes its name to `uuid_file` as soon as it has one.
+/// How a pod is prepared.
+#[derive(Debug)]
+pub(crate) struct Options<'a> {
+    /// The stage1; `None` leaves it to the configuration.
+    pub(crate) stage1: Option<Stage1Choice>,
+    /// Roots are overlays where that can be.
+    pub(crate) overlay: bool,
+    /// Gets the name of the pod as soon as it has one.
+    pub(crate) uuid_file: Option<&'a Path>,
+}
+
+/// Makes a pod of `source`.
 pub(crate) fn prepare<'a>(
     context: &'a Context,
     command: &str,
-    flags: &PodFlags,
     source: PodSource,
-    uuid_file: Option<&Path>,
+    options: Options<'_>,
 ) -> Result<Prepared<'a>> {
     let pods = context.pods()?;
     let lock = crate::store_lock::share(context.data_dir()?)?;
-    let stage1 = stage1::select(context, flags.stage1.parse()?)?;
+    let stage1 = stage1::select(context, options.stage1)?;
     let abi = Abi::of(stage1.manifest())?;
     let content = content(context, stage1, source)?;
-    let with_overlay = !flags.no_overlay
+    let with_overlay = options.overlay
         && match overlay::check(context.data_dir()?) {
             Ok(()) => true,
             Err(reason) => {
@@ -60,7 +71,7 @@ pub(crate) fn prepare<'a>(
             }
         };
     let mut held = pods.create()?;
-    let filled = save_uuid(uuid_file, &held).and_then(|()| {
+    let filled = save_uuid(options.uuid_file, &held).and_then(|()| {
         if with_overlay {
             fill_overlays(context, &held.dir, content)
         } else {

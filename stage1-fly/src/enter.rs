@@ -31,6 +31,7 @@ pub(crate) fn enter(enter: &Enter) -> Result<u8> {
     }
     let limits = Limits::Impossible("the app's control group has them already".to_owned());
     let mut spec = app::spec(only, &limits, &mut Vec::new())?;
+    stage1::credentials::find(only, &mut spec, std::os::fd::AsFd::as_fd(&view.root));
     spec.exec.clone_from(&enter.command);
     // As it is: the mount is the app's own.
     spec.read_only_root = false;

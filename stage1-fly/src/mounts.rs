@@ -50,6 +50,7 @@ pub(crate) fn build(
     warnings.iter().for_each(|warning| warn(warning));
 
     stage1::network_files::install(stage1.as_fd(), root.as_fd(), run.resolv_conf, run.hosts, &spec.mounts)?;
+    stage1::credentials::provide(app, spec, root.as_fd(), 0)?;
     if spec.notify {
         hand_on_notify(spec, root.as_fd())?;
     }

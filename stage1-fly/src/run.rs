@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use executor::spec::{CgroupLimits, OutputMode};
 use executor::{AppSpec, become_app};
 use pod::{Current, PodUuid};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use stage1::args::{Network, Run};
 use stage1::spec::Limits;
@@ -48,7 +49,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     listen.retain(|_| place.next().is_some_and(|place| places.contains(&place)));
     activate(&mut spec, &listen);
     let identity = app::identity(&spec, &root)?;
-    let [output, errors] = streams(&spec, standing.unit());
+    let [output, errors] = streams(&spec, standing.unit())?;
 
     write_files(&pod, run, &spec)?;
     // Where `rkt logs` finds the lines: a group of its service says nothing of the pod.
@@ -200,7 +201,18 @@ fn activate(spec: &mut AppSpec, sockets: &[Listen]) {
 
 /// Standard output and error of the app, where they are not ours: when ours lead to the journal, it gets a stream
 /// under its own name.
-fn streams(spec: &AppSpec, unit: &str) -> [Option<OwnedFd>; 2] {
+fn streams(spec: &AppSpec, unit: &str) -> Result<[Option<OwnedFd>; 2]> {
+    let mut streams = journal_streams(spec, unit);
+    for (stream, mode) in streams.iter_mut().zip([spec.stdout, spec.stderr]) {
+        if mode == OutputMode::Null {
+            let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+            *stream = Some(null.step(|| "open /dev/null".to_owned())?);
+        }
+    }
+    Ok(streams)
+}
+
+fn journal_streams(spec: &AppSpec, unit: &str) -> [Option<OwnedFd>; 2] {
     if !journal::stdout_is_journal() {
         return [None, None];
     }

@@ -31,5 +31,5 @@ pub(crate) fn stop(stop: &Stop) -> Result<()> {
 pub(crate) fn signal(signal: &args::Signal) -> Result<()> {
     let number = Signal::from_named_raw(signal.number)
         .ok_or_else(|| Error::Refused(format!("There is no signal {}", signal.number)))?;
-    Member::recorded(&pod::Current::open()?.dir)?.signal(number)
+    Member::recorded(&pod::Current::open()?.dir, signal.uuid)?.signal(number)
 }

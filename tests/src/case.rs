@@ -260,6 +260,11 @@ impl Case {
         unit
     }
 
+    /// Lets a failing test tell about this unit, and ends it with the test.
+    pub fn know_unit(&self, unit: &str) {
+        self.units.borrow_mut().push(unit.to_owned());
+    }
+
     /// A service whose pod runs a shell script as its only app.
     #[must_use]
     pub fn service_sh(&self, script: &str, section: &str) -> String {

@@ -19,6 +19,7 @@ pub mod images;
 pub mod injection;
 pub mod network;
 pub mod oci;
+pub mod pod_file;
 pub mod product;
 pub mod registry;
 pub mod vm;

@@ -17,6 +17,7 @@
 //! | [`syntax`], [`words`], [`specifier`] | what unit files look like |
 //! | [`keys`] | the keys of `[Pod]` and `[App]`, one table |
 //! | [`read()`] | from files to a [`PodFile`], with everything that is wrong |
+//! | [`unit`] | the units that a pod becomes |
 //!
 //! Everything works on handles of directories and on text: no network, no D-Bus, no look at images.
 
@@ -28,6 +29,7 @@ mod read;
 pub mod search;
 pub mod specifier;
 pub mod syntax;
+pub mod unit;
 mod value;
 pub mod words;
 

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::diagnostic::Source;
@@ -31,6 +31,8 @@ pub struct Directories {
     root: OwnedFd,
     /// Relative to the root.
     paths: Vec<String>,
+    /// Whether what anybody may write counts.
+    of_anybody: bool,
 }
 
 /// A pod that was looked for.
@@ -76,7 +78,13 @@ impl Directories {
     /// Those at `paths` below `root`, first ones first.
     pub fn new<P: Into<String>>(root: OwnedFd, paths: impl IntoIterator<Item = P>) -> Self {
         let paths = paths.into_iter().map(Into::into).map(|path| path.trim_matches('/').to_owned()).collect();
-        Directories { root, paths }
+        Directories { root, paths, of_anybody: false }
+    }
+
+    /// The same, but for files that others than root may have written: to look at, not to run.
+    #[must_use]
+    pub fn of_anybody(self) -> Self {
+        Directories { of_anybody: true, ..self }
     }
 
     /// The usual ones of the host whose `/` is `root`.
@@ -84,20 +92,20 @@ impl Directories {
         Self::new(root, USUAL)
     }
 
-    /// Every pod that has a file, templates too, by name. Files whose names are none are left out.
-    ///
-    /// # Errors
-    /// For a directory that cannot be listed.
-    pub fn list(&self) -> Result<Vec<PodName>, SearchError> {
+    /// Every pod that has a file, templates too, by name, and what keeps a directory from being listed. Files whose names
+    /// are none are left out.
+    pub fn list(&self) -> (Vec<PodName>, Vec<SearchError>) {
         let mut names = std::collections::BTreeSet::new();
+        let mut errors = Vec::new();
         for path in &self.paths {
-            for entry in self.entries(path)? {
-                if let Some(name) = entry.strip_suffix(".pod") {
-                    names.extend(name.parse::<PodName>().ok());
-                }
+            match self.entries(path) {
+                Ok(entries) => names.extend(
+                    entries.iter().filter_map(|entry| entry.strip_suffix(".pod")?.parse::<PodName>().ok()),
+                ),
+                Err(error) => errors.push(error),
             }
         }
-        Ok(names.into_iter().collect())
+        (names.into_iter().collect(), errors)
     }
 
     /// Finds a pod and reads its files.
@@ -105,7 +113,8 @@ impl Directories {
         for directory in &self.paths {
             let path = format!("{directory}/{}", name.file());
             match self.content(&path)? {
-                Content::Nothing => {}
+                Content::Nothing => continue,
+                Content::Mask | Content::Text(_) if self.directory(directory)?.is_none() => continue,
                 Content::Mask => return Ok(Found::Masked(format!("/{path}"))),
                 Content::Text(text) => {
                     let main = Rc::new(Source { path: format!("/{path}"), text });
@@ -125,7 +134,7 @@ impl Directories {
             })
         };
         let near = || {
-            let names = self.list().ok()?;
+            let (names, _) = self.list();
             let near = crate::diagnostic::nearest(name.as_str(), names.iter().map(PodName::as_str))?;
             Some(format!("; did you mean {near}?"))
         };
@@ -168,12 +177,7 @@ impl Directories {
     /// The names in a directory; none when it is not there.
     fn entries(&self, path: &str) -> Result<Vec<String>, SearchError> {
         let failed = |errno: Errno| unreadable(path, errno);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory =
-            match sys::path::open_in_root(self.root.as_fd(), Path::new(path), flags, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(Vec::new()),
-                opened => opened.map_err(failed)?,
-            };
+        let Some(directory) = self.directory(path)? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
         for entry in Dir::read_from(&directory).map_err(failed)? {
             if let Ok(name) = entry.map_err(failed)?.file_name().to_str() {
@@ -183,13 +187,29 @@ impl Directories {
         Ok(names)
     }
 
+    /// Opens a directory; `None` when it is not there.
+    fn directory(&self, path: &str) -> Result<Option<OwnedFd>, SearchError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match sys::path::open_in_root(self.root.as_fd(), Path::new(path), flags, Mode::empty()) {
+            Ok(directory) => {
+                let stat = rustix::fs::fstat(&directory).map_err(|errno| unreadable(path, errno))?;
+                if !self.of_anybody {
+                    check_owner(path, &stat)?;
+                }
+                Ok(Some(directory))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(unreadable(path, errno)),
+        }
+    }
+
     fn content(&self, path: &str) -> Result<Content, SearchError> {
-        content(self.root.as_fd(), path)
+        content(self.root.as_fd(), path, self.of_anybody)
     }
 }
 
 /// What stands at `path` below `root`.
-fn content(root: BorrowedFd<'_>, path: &str) -> Result<Content, SearchError> {
+fn content(root: BorrowedFd<'_>, path: &str, of_anybody: bool) -> Result<Content, SearchError> {
     let failed = |errno: Errno| unreadable(path, errno);
     let problem =
         |problem: &str| SearchError::Unreadable { path: format!("/{path}"), problem: problem.to_owned() };
@@ -218,6 +238,9 @@ fn content(root: BorrowedFd<'_>, path: &str) -> Result<Content, SearchError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(problem("it is no regular file"));
     }
+    if !of_anybody {
+        check_owner(path, &stat)?;
+    }
     let mut bytes = Vec::new();
     let read = std::fs::File::from(file).take(SIZE_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| problem(&error.to_string()))?;
@@ -231,6 +254,18 @@ fn content(root: BorrowedFd<'_>, path: &str) -> Result<Content, SearchError> {
         Ok(text) if !text.contains('\0') => Ok(Content::Text(text)),
         _ => Err(problem("it is no text in UTF-8")),
     }
+}
+
+/// What a pod file says runs as root: nobody else may have written it.
+fn check_owner(path: &str, stat: &Stat) -> Result<(), SearchError> {
+    let problem = if stat.st_uid != 0 && stat.st_uid != rustix::process::geteuid().as_raw() {
+        "it belongs to a user who is not root (chown root)"
+    } else if stat.st_mode & 0o022 != 0 {
+        "others than its owner may write to it, and what it says runs as root (chmod go-w)"
+    } else {
+        return Ok(());
+    };
+    Err(SearchError::Unreadable { path: format!("/{path}"), problem: problem.to_owned() })
 }
 
 /// Whether a link leads to `/dev/null`, which need not be there in a root that is only looked at.
@@ -250,6 +285,13 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    /// With the modes that they have on a host, whatever the umask is.
+    fn create_parents(path: &Path) {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o755);
+        builder.create(path.parent().unwrap()).unwrap();
+    }
+
     struct Root(tempfile::TempDir);
 
     impl Root {
@@ -259,13 +301,14 @@ mod tests {
 
         fn write(&self, path: &str, text: &str) {
             let path = self.0.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            create_parents(&path);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         }
 
         fn link(&self, path: &str, target: &str) {
             let path = self.0.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            create_parents(&path);
             symlink(target, path).unwrap();
         }
 
@@ -307,7 +350,7 @@ mod tests {
         assert_eq!(texts(root.find("b")), ["run"]);
         assert_eq!(texts(root.find("c")), ["masked /etc/rkt/pods/c.pod"]);
         assert_eq!(texts(root.find("d")), ["masked /etc/rkt/pods/d.pod"]);
-        let names: Vec<String> = root.directories().list().unwrap().iter().map(ToString::to_string).collect();
+        let names: Vec<String> = root.directories().list().0.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
     }
 
@@ -349,6 +392,17 @@ mod tests {
             let error = root.find(name).unwrap_err().to_string();
             assert!(error.contains(part), "{name}: {error}");
         }
+        let mode = |path: &str, mode: u32| {
+            let path = root.0.path().join(path);
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode("etc/rkt/pods/web.pod", 0o664);
+        assert!(root.find("web").unwrap_err().to_string().contains("(chmod go-w)"));
+        mode("etc/rkt/pods/web.pod", 0o644);
+        mode("etc/rkt/pods", 0o775);
+        assert!(root.find("web").unwrap_err().to_string().starts_with("Cannot read /etc/rkt/pods: others"));
+        assert_eq!(root.directories().list().1.len(), 1);
+        mode("etc/rkt/pods", 0o755);
         // A link does not lead out of the root.
         root.link("etc/rkt/pods/out.pod", "../../../../../../../etc/passwd");
         assert!(root.find("out").is_err());

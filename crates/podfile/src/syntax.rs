@@ -179,7 +179,9 @@ fn value<'a>(
         let indent = if pieces.is_empty() { part.len() - part.trim_start().len() } else { 0 };
         pieces.push((text.len(), line.number, line.text[..from + indent].chars().count() + 1));
         let part = &part[indent..];
-        let Some(part) = part.strip_suffix('\\') else {
+        // Two backslashes are one that is meant.
+        let backslashes = part.len() - part.trim_end_matches('\\').len();
+        let Some(part) = part.strip_suffix('\\').filter(|_| backslashes % 2 == 1) else {
             text.push_str(part);
             break;
         };

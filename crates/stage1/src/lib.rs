@@ -8,6 +8,7 @@
 //! stop    [--force] UUID
 //! attach  --action=list|auto-attach|custom-attach [--stdin --tty-in …] --app=A
 //! app_add, app_start, app_stop, app_rm   --app=A [--uuid=U]
+//! signal  --app=A --signal=N UUID       sends a signal to the program of an app
 //! gc      [--debug] UUID                after the end of the pod
 //! ```
 //! One program serves all of them and looks at the name that it was called by ([`main`]).
@@ -18,6 +19,7 @@
 //! | [`input`] | reads the pod and its images |
 //! | [`spec`] | decides what each app is ([`executor::AppSpec`]) |
 //! | [`volumes`], [`attach`] | decides what is mounted where, and mounts it |
+//! | [`credentials`] | hands on the unit's credentials |
 //! | [`network_files`] | `resolv.conf`, `hosts`, `hostname` |
 //! | [`sockets`] | sorts the sockets that systemd handed down |
 //! | [`runtime_config`] | leaves a note of the options for later entrypoints |
@@ -27,6 +29,7 @@
 
 pub mod args;
 pub mod attach;
+pub mod credentials;
 mod entrypoint;
 mod environment;
 mod error;

@@ -1,7 +1,7 @@
 //! Sockets that systemd opened for the pod, and which app each is for.
 //!
 //! An app gets a socket when one of its ports says `socketActivated`, and the socket has that port's name
-//! (`FileDescriptorName=`) or its number on the host.
+//! (`FileDescriptorName=`) or its number on the host; or when the pod's manifest names the socket for it.
 
 use std::os::fd::AsFd;
 
@@ -10,6 +10,9 @@ use rustix::net::SocketAddrAny;
 use systemd::listen::Listen;
 
 use crate::input::AppInput;
+
+/// The annotation of an app that names the sockets that it gets, with spaces between, whatever its ports are.
+const ANNOTATION: &str = "coreos.com/rkt/stage2/sockets";
 
 /// The number of the port that a socket listens on, if it is of the Internet.
 pub fn port(socket: impl AsFd) -> Option<u16> {
@@ -47,6 +50,10 @@ pub fn meant_for<'a>(
 
 /// The sockets of `listen` that are for `app`, by their place.
 pub fn of_app(app: &AppInput, pod: &PodManifest, listen: &[Listen]) -> Vec<usize> {
+    if let Some(names) = app.runtime.annotations.get(ANNOTATION) {
+        let wanted = |socket: &Listen| names.split_whitespace().any(|name| name == socket.name);
+        return (0..listen.len()).filter(|&place| wanted(&listen[place])).collect();
+    }
     meant_for(app, pod, listen.iter().map(|socket| (socket.name.as_str(), port(&socket.fd))))
 }
 

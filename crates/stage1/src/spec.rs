@@ -101,6 +101,12 @@ pub fn environment_file(spec: &AppSpec) -> String {
     crate::environment::to_file(&spec.environment)
 }
 
+/// How long apps may take to end before they are killed, in milliseconds: what the pod says, or ten seconds.
+pub fn stop_grace_ms(pod: &appc::PodManifest) -> u64 {
+    let said = pod.annotations.get("coreos.com/rkt/stage1/stop-timeout-ms");
+    said.and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
 /// How often the unit that started us must hear from us, when it must.
 pub fn watchdog() -> Option<u64> {
     let variable = |name| std::env::var(name).ok();
@@ -112,11 +118,13 @@ pub fn watchdog() -> Option<u64> {
 }
 
 fn notifies(app: &AppInput) -> Result<bool> {
-    match app.image.annotations.get(SUPPORTS_NOTIFY) {
+    // What the pod says of it counts more than what the image does.
+    let own = app.runtime.annotations.get(SUPPORTS_NOTIFY);
+    match own.or_else(|| app.image.annotations.get(SUPPORTS_NOTIFY)) {
         None | Some("false" | "0" | "f" | "F" | "False" | "FALSE") => Ok(false),
         Some("true" | "1" | "t" | "T" | "True" | "TRUE") => Ok(true),
         Some(other) => Err(Error::Refused(format!(
-            "The image of app {:?} has the annotation {SUPPORTS_NOTIFY}={other:?}; it must be true or false",
+            "App {:?} has the annotation {SUPPORTS_NOTIFY}={other:?}; it must be true or false",
             app.name()
         ))),
     }

@@ -42,6 +42,16 @@ pub enum Error {
         /// The D-Bus error: name and message.
         reason: String,
     },
+    /// The manager refused the call.
+    #[error("systemd refused to {action} {unit:?}: {reason}")]
+    Control {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// The unit.
+        unit: String,
+        /// The D-Bus error: name and message.
+        reason: String,
+    },
     /// The job was accepted and did not get done.
     #[error("systemd could not start {unit:?}: the job ended with the result {result:?}")]
     JobFailed {

@@ -6,6 +6,7 @@
 //! | [`cgroup`] | `/sys/fs/cgroup`: groups by handle |
 //! | [`pod_group`] | the two above and [`scope`]: a group for a pod, wherever we were started |
 //! | [`scope`] | the manager over D-Bus: `StartTransientUnit` |
+//! | [`control`] | the manager over D-Bus: properties of units, and what is done to them |
 //! | [`machined`] | whether machines can be registered |
 //! | [`journal`] | `/run/systemd/journal/stdout` (streams) and `/run/systemd/journal/socket` (entries) |
 //! | [`notify`] | `NOTIFY_SOCKET`: sd_notify(3) |
@@ -18,6 +19,7 @@
 
 mod bus;
 pub mod cgroup;
+pub mod control;
 mod error;
 pub mod journal;
 pub mod listen;

@@ -46,6 +46,11 @@ impl Manager {
         }
     }
 
+    /// The conversation, for other calls.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
     /// Makes a unit that exists until it ends and starts it. Waits for the end of its job and returns the result:
     /// `done` when it has been started.
     pub(crate) fn start_transient_unit(

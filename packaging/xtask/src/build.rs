@@ -9,7 +9,8 @@ use crate::shell::{cargo, run, target};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The programs of the product, and the one that writes its manual pages.
-const PROGRAMS: &[&str] = &["rkt", "stage1-nspawn", "stage1-fly", "stage1-kvm", "supervisor", "manual"];
+const PROGRAMS: &[&str] =
+    &["rkt", "stage1-nspawn", "stage1-fly", "stage1-kvm", "supervisor", "generator", "manual"];
 
 /// How to build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,8 @@ pub(crate) fn install(destdir: &Path, profile: Profile) -> Result<()> {
     let programs = build::programs(profile)?;
     copy_tree(&sources().join("packaging/dist"), destdir)?;
     put(&programs.join("rkt"), &destdir.join("usr/bin/rkt"), 0o755)?;
+    let generators = destdir.join("usr/lib/systemd/system-generators");
+    put(&programs.join("rkt-pod-generator"), &generators.join("rkt-pod-generator"), 0o755)?;
     put(&build::fetcher(profile)?, &destdir.join("usr/lib/rkt/rkt-fetcher"), 0o755)?;
     for document in DOCUMENTS {
         put(&sources().join(document), &destdir.join("usr/share/doc/rkt").join(document), 0o644)?;

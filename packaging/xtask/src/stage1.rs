@@ -67,7 +67,13 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "fly",
         interface: 5,
-        entrypoints: &[("run", "run"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop"), ("signal", "signal")],
+        entrypoints: &[
+            ("run", "run"),
+            ("enter", "enter"),
+            ("gc", "gc"),
+            ("stop", "stop"),
+            ("signal", "signal"),
+        ],
         supervisor: false,
         dirs: &["opt/stage2", "rkt/env", "rkt/status"],
         files: &[],
@@ -75,7 +81,13 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "kvm",
         interface: 6,
-        entrypoints: &[("run", "init"), ("enter", "enter"), ("gc", "gc"), ("stop", "stop"), ("signal", "signal")],
+        entrypoints: &[
+            ("run", "init"),
+            ("enter", "enter"),
+            ("gc", "gc"),
+            ("stop", "stop"),
+            ("signal", "signal"),
+        ],
         supervisor: false,
         dirs: &["opt/stage2", "rkt/env", "rkt/status"],
         files: &[],

@@ -1,10 +1,12 @@
 //! The manifest of a pod, made of what the command line asks for and what the images say.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
 use appc::os_arch;
 use appc::{
-    Annotations, App, ExposedPort, ImageId, ImageManifest, Isolator, Mount, PodManifest, ResourceValue,
-    RuntimeApp, RuntimeImage, Volume,
+    AcIdentifier, Annotations, App, ExposedPort, ImageId, ImageManifest, Isolator, Mount, PodManifest,
+    ResourceValue, RuntimeApp, RuntimeImage, Volume,
 };
 
 use super::AppRequest;
@@ -21,6 +23,8 @@ pub(crate) struct PodRequest {
     pub(crate) ports: Vec<ExposedPort>,
     /// `--inherit-env`, `--set-env-file`, `--set-env`
     pub(crate) environment: PodEnvironment,
+    /// Of a pod file.
+    pub(crate) annotations: BTreeMap<AcIdentifier, String>,
 }
 
 /// An image of the store.
@@ -79,6 +83,9 @@ pub(crate) fn generate(pod: PodRequest, apps: &[(AppRequest, ImageFacts<'_>)]) -
     }
     manifest.volumes = pod.volumes;
     manifest.ports = pod.ports;
+    for (name, value) in pod.annotations {
+        manifest.annotations.set(name, value);
+    }
     manifest.annotations.set(MUTABLE.parse()?, "false");
     Ok(manifest)
 }
@@ -95,6 +102,10 @@ fn runtime_app(pod: &PodRequest, request: &AppRequest, image: ImageFacts<'_>) ->
         (None, None) => bail!("the image has no app section and --exec argument is not provided"),
     };
     override_app(&mut app, request);
+    if let Some(arguments) = &request.command {
+        app.exec = entrypoint(image.manifest)?;
+        app.exec.extend(arguments.iter().chain(request.arguments.iter().flatten()).cloned());
+    }
     ensure!(!app.exec.is_empty(), "the image names no program to run and --exec argument is not provided");
     merge_environment(&mut app, pod, request);
     let mut annotations = Annotations::new();
@@ -118,6 +129,14 @@ fn runtime_app(pod: &PodRequest, request: &AppRequest, image: ImageFacts<'_>) ->
         mounts: merge_mounts(&pod.mounts, &request.mounts),
         annotations,
     })
+}
+
+/// The entrypoint of an image from a registry; empty when it has none.
+fn entrypoint(image: &ImageManifest) -> Result<Vec<String>> {
+    match image.annotations.get("appc.io/docker/entrypoint") {
+        Some(list) => serde_json::from_str(list).context("the image has a malformed entrypoint"),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Puts what the flags of one image say in place of what it says itself.
@@ -147,6 +166,7 @@ fn override_app(app: &mut App, request: &AppRequest) {
         request.oom_score_adj.map(Isolator::OomScoreAdj),
         request.caps_retain.map(Isolator::CapabilitiesRetain),
         request.caps_remove.map(Isolator::CapabilitiesRemove),
+        request.no_new_privileges.map(Isolator::NoNewPrivileges),
         request.seccomp.clone(),
     ];
     for isolator in isolators.into_iter().flatten() {

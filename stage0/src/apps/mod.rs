@@ -15,19 +15,23 @@ pub(crate) mod manifest;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use appc::{AcIdentifier, AcName, CapabilitySet, Environment, Isolator, Mount, Quantity};
+use appc::{AcIdentifier, AcName, CapabilitySet, Environment, ImageId, Isolator, Mount, Quantity};
 
 /// One image with everything that the command line says about its app.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AppRequest {
     /// As it was written.
     pub(crate) image: String,
+    /// Of a pod file: the only image that may run.
+    pub(crate) image_id: Option<ImageId>,
     /// `--signature`
     pub(crate) signature: Option<PathBuf>,
     /// `--name`
     pub(crate) name: Option<AcName>,
     /// `--exec`: in place of the image's program and its arguments.
     pub(crate) exec: Option<String>,
+    /// Of a pod file: in place of the image's arguments, behind its entrypoint.
+    pub(crate) command: Option<Vec<String>>,
     /// What stood after `--`; `None` when there was no `--`.
     pub(crate) arguments: Option<Vec<String>>,
     /// `--user`
@@ -62,6 +66,8 @@ pub(crate) struct AppRequest {
     pub(crate) caps_retain: Option<CapabilitySet>,
     /// `--caps-remove`
     pub(crate) caps_remove: Option<CapabilitySet>,
+    /// Of a pod file.
+    pub(crate) no_new_privileges: Option<bool>,
     /// `--seccomp`
     pub(crate) seccomp: Option<Isolator>,
     /// `--stdin`, `--stdout`, `--stderr`

@@ -27,6 +27,13 @@ pub(crate) struct GcArgs {
     mark_only: bool,
 }
 
+impl GcArgs {
+    /// What `--mark-only` asks for.
+    pub(crate) fn mark_only() -> Self {
+        Self { expire_prepared: Duration::MAX, grace_period: Duration::MAX, mark_only: true }
+    }
+}
+
 pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
     context.require_root()?;
     let collector = Collector { context, pods: context.pods()?, now: SystemTime::now() };

@@ -15,6 +15,7 @@ mod help;
 pub(crate) mod image;
 pub(crate) mod list;
 mod logs;
+pub(crate) mod pod;
 mod prepare;
 pub(crate) mod rm;
 mod run;
@@ -62,7 +63,10 @@ impl Entry {
 }
 
 /// Commands that have subcommands.
-pub(crate) const GROUPS: [(&str, &str); 1] = [("image", "Operate on image(s) in the local store")];
+pub(crate) const GROUPS: [(&str, &str); 2] = [
+    ("image", "Operate on image(s) in the local store"),
+    ("pod", "Operate on pods that have a file, as systemd runs them"),
+];
 
 const fn entry<A: Args + FromArgMatches>(
     path: &'static [&'static str],
@@ -94,7 +98,7 @@ macro_rules! entry {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 27] = [
+pub(crate) static TABLE: [Entry; 34] = [
     entry!(
         &["attach"],
         "Attach to an app running within a rkt pod",
@@ -223,6 +227,55 @@ pub(crate) static TABLE: [Entry; 27] = [
         "[--follow] [--app=APPNAME] UUID | --uuid-file=FILE",
         logs, LogsArgs,
         description: "Works while the pod runs and after its end, until it is removed. -f is short for --follow."
+    ),
+    entry!(
+        &["pod", "health"],
+        "Check the health of the apps of a pod",
+        "NAME",
+        pod::health, HealthArgs,
+        hidden: true
+    ),
+    entry!(
+        &["pod", "reload"],
+        "Let the apps of a pod read their configuration again",
+        "NAME",
+        pod::reload, ReloadArgs,
+        hidden: true
+    ),
+    entry!(
+        &["pod", "run"],
+        "Run the pod of a pod file",
+        "NAME",
+        pod::run, RunArgs,
+        hidden: true
+    ),
+    entry!(
+        &["pod", "show"],
+        "Show what a pod file makes run",
+        "NAME",
+        pod::show, ShowArgs,
+        description: "NAME is the name of a file in /etc/rkt/pods, /run/rkt/pods or /usr/lib/rkt/pods, without .pod.\nPrints the wall, the apps, the unit, and what systemd knows of the unit."
+    ),
+    entry!(
+        &["pod", "stopped"],
+        "Say why a pod has ended, and mark it as garbage",
+        "NAME",
+        pod::stopped, StoppedArgs,
+        hidden: true
+    ),
+    entry!(
+        &["pod", "verify"],
+        "Check pod files",
+        "[--format=json] [FILE...]",
+        pod::verify, VerifyArgs,
+        description: "FILE is the path of a pod file, or the name of a pod. Without one all pods are checked.\nPrints each mistake with its place and a hint. Exit code 1 when there are errors."
+    ),
+    entry!(
+        &["pod", "wait-ready"],
+        "Wait until the apps of a pod are ready",
+        "NAME",
+        pod::wait_ready, WaitReadyArgs,
+        hidden: true
     ),
     entry!(
         &["prepare"],

@@ -23,7 +23,7 @@ pub(crate) struct PrepareArgs {
 pub(crate) fn run(context: &Context, args: &PrepareArgs) -> Result<ExitCode> {
     context.require_root()?;
     let source = args.pod.parse("prepare")?;
-    let Prepared { pods, held, .. } = prepare::prepare(context, "prepare", &args.pod, source, None)?;
+    let Prepared { pods, held, .. } = prepare::prepare(context, "prepare", source, args.pod.options(None)?)?;
     let pod = pods.finish_preparing(held)?;
     report::print(pod.uuid)?;
     Ok(ExitCode::SUCCESS)

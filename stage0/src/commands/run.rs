@@ -32,9 +32,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
     if let PodSource::Images { apps, .. } = &source {
         ensure!(!(request.interactive && apps.len() > 1), "interactive option only supports one image");
     }
-    let uuid_file = args.uuid_file_save.as_deref();
-    let Prepared { pods, mut held, abi, roots, lock } =
-        prepare::prepare(context, "run", &args.pod, source, uuid_file)?;
+    let options = args.pod.options(args.uuid_file_save.as_deref())?;
+    let Prepared { pods, mut held, abi, roots, lock } = prepare::prepare(context, "run", source, options)?;
     pods.start(&mut held)?;
     drop(lock);
     match launch::launch(context, pods, &held, &abi, &roots, &request)? {}

@@ -6,28 +6,28 @@ use anyhow::{Context, Result, ensure};
 use appc::value::{DnsList, HostsEntry};
 
 /// Flags about names.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct DnsArgs {
     /// name servers to write in /etc/resolv.conf. Pass 'host' to use host's resolv.conf. Pass 'none' to ignore CNI
     /// DNS config
     #[arg(long, value_name = "IP|host|none")]
-    dns: Vec<String>,
+    pub(crate) dns: Vec<String>,
 
     /// DNS domain to write in /etc/resolv.conf
     #[arg(long, value_name = "DOMAIN")]
-    dns_domain: Option<String>,
+    pub(crate) dns_domain: Option<String>,
 
     /// DNS options to write in /etc/resolv.conf
     #[arg(long, value_name = "OPTION")]
-    dns_opt: Vec<String>,
+    pub(crate) dns_opt: Vec<String>,
 
     /// DNS search domains to write in /etc/resolv.conf
     #[arg(long, value_name = "DOMAIN")]
-    dns_search: Vec<String>,
+    pub(crate) dns_search: Vec<String>,
 
     /// entries to add to the pod-wide /etc/hosts. Pass 'host' to use the host's /etc/hosts
     #[arg(long, value_name = "IP=NAME|host")]
-    hosts_entry: Vec<String>,
+    pub(crate) hosts_entry: Vec<String>,
 }
 
 /// What becomes of a file about names.

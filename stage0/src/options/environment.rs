@@ -58,7 +58,7 @@ impl EnvironmentArgs {
 }
 
 /// rkt's own environment, as far as it can stand in a manifest.
-fn inherited() -> Environment {
+pub(crate) fn inherited() -> Environment {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some(EnvironmentVariable { name: name.into_string().ok()?, value: value.into_string().ok()? })
     };

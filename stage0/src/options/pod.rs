@@ -1,7 +1,8 @@
 //! Flags about what a pod is made of, of `run` and `prepare`.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -12,12 +13,13 @@ use super::stage1::Stage1Args;
 use crate::apps::AppRequest;
 use crate::apps::grammar::AppWords;
 use crate::apps::manifest::PodRequest;
+use crate::prepare::Options;
 
 /// Flags and images of a pod.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PodFlags {
     #[command(flatten)]
-    pub(crate) stage1: Stage1Args,
+    stage1: Stage1Args,
 
     #[command(flatten)]
     environment: EnvironmentArgs,
@@ -39,7 +41,7 @@ pub(crate) struct PodFlags {
 
     /// disable overlay filesystem
     #[arg(long)]
-    pub(crate) no_overlay: bool,
+    no_overlay: bool,
 
     /// run within user namespaces
     #[arg(long)]
@@ -83,9 +85,15 @@ impl PodFlags {
             mounts: values("--mount", &self.mount)?,
             ports: values("--port", &self.port)?,
             environment: self.environment.load()?,
+            annotations: BTreeMap::new(),
         };
         pod.check(&apps)?;
         Ok(PodSource::Images { pod, apps, pull: pull.unwrap_or(PullPolicy::New) })
+    }
+
+    /// How the pod is prepared.
+    pub(crate) fn options<'a>(&self, uuid_file: Option<&'a Path>) -> Result<Options<'a>> {
+        Ok(Options { stage1: self.stage1.parse()?, overlay: !self.no_overlay, uuid_file })
     }
 
     /// Whether ports of the host are to be forwarded.

@@ -58,6 +58,7 @@ mod network_faults;
 mod network_names;
 mod network_ports;
 mod oci_images;
+mod pod_files;
 mod privileges;
 mod registries;
 mod remote;
