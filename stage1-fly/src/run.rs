@@ -10,8 +10,8 @@ use pod::{Current, PodUuid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use stage1::args::{Network, Run};
-use stage1::spec::Limits;
-use stage1::{Context, Error, Pod, Result, attach, warn};
+use stage1::spec::{Limits, Policy};
+use stage1::{Context, Error, Pod, Result, attach, pod_limits, warn};
 use systemd::cgroup::Group;
 use systemd::listen::Listen;
 use systemd::pod_group::{self, Owner};
@@ -36,8 +36,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         )));
     }
     let mut pod = Pod::open(Current::open()?)?;
-    let standing = Standing::take(&pod, run.uuid)?;
-    let mut spec = spec(&pod, &standing)?;
+    let mut warnings = Vec::new();
+    let of_pod = pod_limits::read(&pod, Policy::Fly, &mut warnings)?;
+    let standing = Standing::take(&pod, run.uuid, &of_pod)?;
+    let group = if let Standing::Own(group) = &standing { Some(group) } else { None };
+    pod_limits::enforce(&of_pod, group, Policy::Fly, &mut warnings)?;
+    let mut spec = spec(&pod, &standing, &mut warnings)?;
+    warnings.iter().for_each(|warning| warn(warning));
     let app = app::only(&pod)?;
 
     // Without a word about it, standard input is rkt's own.
@@ -100,15 +105,18 @@ enum Standing {
 
 impl Standing {
     /// Takes the place that fits. A group of its own is for limits, and for a pod that no service ends.
-    fn take(pod: &Pod, uuid: PodUuid) -> Result<Self> {
-        if !asks_for_limits(pod)?
+    fn take(pod: &Pod, uuid: PodUuid, of_pod: &CgroupLimits) -> Result<Self> {
+        if of_pod.is_empty()
+            && !asks_for_limits(pod)?
             && let Ok(Some((name, group))) = pod_group::stay()
         {
             return Ok(Standing::Service { name, group });
         }
         let name = app::group_name(app::only(pod)?);
         let uuid = uuid.to_string();
-        let request = pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &[] };
+        let properties = pod_limits::properties(of_pod);
+        let request =
+            pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &properties };
         match pod_group::join(&request) {
             Ok(group) => Ok(Standing::Own(group)),
             Err(systemd::Error::NoUnifiedCgroups) => Ok(Standing::Anywhere),
@@ -141,7 +149,7 @@ fn asks_for_limits(pod: &Pod) -> Result<bool> {
     Ok(!spec.cgroup.is_empty())
 }
 
-fn spec(pod: &Pod, standing: &Standing) -> Result<AppSpec> {
+fn spec(pod: &Pod, standing: &Standing, warnings: &mut Vec<String>) -> Result<AppSpec> {
     let limits = match standing {
         Standing::Own(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
         Standing::Own(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
@@ -151,12 +159,7 @@ fn spec(pod: &Pod, standing: &Standing) -> Result<AppSpec> {
         }
         Standing::Anywhere => Limits::Impossible("there is no control group for the pod".to_owned()),
     };
-    let mut warnings = Vec::new();
-    if let Some(isolator) = pod.manifest.isolators.iter().next() {
-        warnings.push(format!("the isolator {:?} of the pod is not enforced", isolator.name()));
-    }
-    let spec = app::spec(app::only(pod)?, &limits, &mut warnings)?;
-    warnings.iter().for_each(|warning| warn(warning));
+    let spec = app::spec(app::only(pod)?, &limits, warnings)?;
     if let Standing::Own(PodGroup { group, below: Some(below), .. }) = standing
         && !spec.cgroup.is_empty()
     {
@@ -168,18 +171,8 @@ fn spec(pod: &Pod, standing: &Standing) -> Result<AppSpec> {
 /// Limits the app's group. The pod's own has no process, so it can give its controllers away.
 fn limit(pod: &Group, app: &Group, limits: &CgroupLimits) -> Result<()> {
     pod.enable_controllers()?;
-    if let Some(bytes) = limits.memory_bytes {
-        app.write("memory.max", &bytes.to_string())?;
-    }
-    if let Some(milli) = limits.cpu_milli {
-        // Microseconds of every tenth of a second.
-        app.write("cpu.max", &format!("{} 100000", (milli * 100).max(1000)))?;
-    }
-    if let Some(weight) = limits.cpu_weight {
-        app.write("cpu.weight", &weight.to_string())?;
-    }
-    if let Some(pids) = limits.pids {
-        app.write("pids.max", &pids.to_string())?;
+    for (file, value) in limits.settings() {
+        app.write(file, &value)?;
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use stage1::args::Run;
 use stage1::attach;
 use stage1::network_files::NameFiles;
-use stage1::spec::Limits;
-use stage1::{Context, Error, Pod, Result};
+use stage1::spec::{Limits, Policy};
+use stage1::{Context, Error, Pod, Result, pod_limits, warn};
 use supervised::apps;
 use supervised::descriptors::{listen_for_control, share_out, streams};
 use supervised::networks::{self, Home};
@@ -37,8 +37,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
     }
     let uuid = run.uuid.to_string();
-    let group =
-        pod_group::join(&pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &[] })?;
+    let mut warnings = Vec::new();
+    let of_pod = pod_limits::read(&pod, Policy::Contained, &mut warnings)?;
+    let properties = pod_limits::properties(&of_pod);
+    let request = pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties };
+    let group = pod_group::join(&request)?;
+    pod_limits::enforce(&of_pod, Some(&group), Policy::Contained, &mut warnings)?;
+    warnings.iter().for_each(|warning| warn(warning));
     let limits = match &group.limits {
         Ok(()) => Limits::Enforced(group.group.controllers()?),
         Err(reason) => Limits::Impossible(reason.clone()),

@@ -28,6 +28,12 @@ impl Stage1 {
         }
     }
 
+    /// Whether its pods can have more than one app.
+    #[must_use]
+    pub fn has_several_apps(self) -> bool {
+        self != Stage1::Fly
+    }
+
     /// The flag that picks it.
     #[must_use]
     pub fn flag(self) -> String {

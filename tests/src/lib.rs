@@ -5,6 +5,7 @@
 //! * [`product`]: the installed tree under test, as `cargo xtask install` lays it out.
 //! * [`aci`]: images, honest and hostile ones, written entry by entry.
 //! * [`images`]: the images that every test may use.
+//! * [`conformance`]: the table of docs/isolators.md and its probes.
 //! * [`gpg`], [`web`], [`registry`]: keys of a real gpg, real web servers with certificates, real registries.
 //! * [`injection`]: system calls in the name of a process that is confined.
 //! * [`case`]: one test's view: names of its own, an `rkt` to call, and what to print when it fails.
@@ -13,6 +14,7 @@
 
 pub mod aci;
 pub mod case;
+pub mod conformance;
 pub mod gpg;
 pub mod host;
 pub mod images;

@@ -18,9 +18,9 @@ pub enum Isolator {
     Memory(ResourceValue),
     /// `resource/cpu`, in cores.
     Cpu(ResourceValue),
-    /// `resource/block-bandwidth`, in bytes per second; not enforced.
+    /// `resource/block-bandwidth`, in bytes per second, on each disk.
     BlockBandwidth(ResourceValue),
-    /// `resource/block-iops`, in operations per second; not enforced.
+    /// `resource/block-iops`, in operations per second, on each disk.
     BlockIops(ResourceValue),
     /// `resource/network-bandwidth`, in bits per second; not enforced.
     NetworkBandwidth(ResourceValue),

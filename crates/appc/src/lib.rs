@@ -43,5 +43,6 @@ pub use port::{ExposedPort, Port};
 pub use quantity::{Quantity, QuantityError};
 pub use reference::{ImageReference, ImageReferenceError, ReferenceProblem, RegistryReference};
 pub use semver::{SPEC_VERSION, SemVer, SemVerError};
+pub use value::extension;
 pub use value::{DnsList, HostsEntry, NetList, PortMapping, SeccompSpec, ValueError};
 pub use volume::{Mount, Volume, VolumeKind};

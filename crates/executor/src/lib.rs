@@ -13,6 +13,7 @@ mod confine;
 mod error;
 mod filesystem;
 mod launch;
+mod limits;
 pub mod program;
 mod protect;
 pub mod seccomp;

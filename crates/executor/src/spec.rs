@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::limits::{CgroupLimits, Rlimit, RlimitKind};
+
 /// Everything to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -52,6 +54,9 @@ pub struct AppSpec {
     /// Limits of the app's cgroup.
     #[serde(default)]
     pub cgroup: CgroupLimits,
+    /// When it starts again after it has ended.
+    #[serde(default)]
+    pub restart: Restart,
     /// Programs before and after the main one.
     #[serde(default)]
     pub event_handlers: EventHandlers,
@@ -104,6 +109,7 @@ impl AppSpec {
             oom_score_adj: None,
             rlimits: Vec::new(),
             cgroup: CgroupLimits::default(),
+            restart: Restart::default(),
             event_handlers: EventHandlers::default(),
             stdin: InputMode::default(),
             stdout: OutputMode::default(),
@@ -190,60 +196,17 @@ impl From<Filter> for String {
     }
 }
 
-/// One resource limit; see getrlimit(2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Rlimit {
-    /// Which.
-    pub resource: RlimitKind,
-    /// `None` is unlimited.
-    pub soft: Option<u64>,
-    /// `None` is unlimited.
-    pub hard: Option<u64>,
-}
-
-/// The resources of getrlimit(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// When an app that has ended starts again, unless it or its pod was asked to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names are those of getrlimit(2)")]
-pub enum RlimitKind {
-    As,
-    Core,
-    Cpu,
-    Data,
-    Fsize,
-    Locks,
-    Memlock,
-    Msgqueue,
-    Nice,
-    Nofile,
-    Nproc,
-    Rss,
-    Rtprio,
-    Rttime,
-    Sigpending,
-    Stack,
-}
-
-/// Limits that the app's cgroup enforces; `None` sets nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct CgroupLimits {
-    /// `memory.max`, bytes.
-    pub memory_bytes: Option<u64>,
-    /// `cpu.max`, in thousandths of a processor.
-    pub cpu_milli: Option<u64>,
-    /// `cpu.weight`, 1 to 10000 (the appc `cpu-shares`, converted).
-    pub cpu_weight: Option<u64>,
-    /// `pids.max`.
-    pub pids: Option<u64>,
-}
-
-impl CgroupLimits {
-    /// Whether nothing is limited.
-    pub fn is_empty(&self) -> bool {
-        *self == CgroupLimits::default()
-    }
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// After a status other than 0.
+    OnFailure,
+    /// After any status.
+    Always,
 }
 
 /// Programs that run as root in the app's root, with the app's confinement.

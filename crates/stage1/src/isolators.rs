@@ -7,7 +7,7 @@ use executor::spec::{CgroupLimits, Seccomp};
 
 use crate::input::AppInput;
 use crate::spec::{Limits, Options, Policy};
-use crate::{Error, Result};
+use crate::{Error, Result, disks, extensions};
 
 /// A limit of the app's control group: the isolator, the controller that enforces it, and how to do without.
 struct Limit {
@@ -17,7 +17,7 @@ struct Limit {
     clear: fn(&mut CgroupLimits),
 }
 
-const LIMITS: [Limit; 3] = [
+const LIMITS: [Limit; 6] = [
     Limit {
         isolator: "resource/memory",
         controller: "memory",
@@ -35,6 +35,24 @@ const LIMITS: [Limit; 3] = [
         controller: "cpu",
         is_set: |limits| limits.cpu_weight.is_some(),
         clear: |limits| limits.cpu_weight = None,
+    },
+    Limit {
+        isolator: "resource/block-bandwidth",
+        controller: "io",
+        is_set: |limits| limits.io_bytes.is_some(),
+        clear: |limits| limits.io_bytes = None,
+    },
+    Limit {
+        isolator: "resource/block-iops",
+        controller: "io",
+        is_set: |limits| limits.io_operations.is_some(),
+        clear: |limits| limits.io_operations = None,
+    },
+    Limit {
+        isolator: appc::extension::PIDS_LIMIT,
+        controller: "pids",
+        is_set: |limits| limits.pids.is_some(),
+        clear: |limits| limits.pids = None,
     },
 ];
 
@@ -63,7 +81,18 @@ pub(crate) fn apply(
             Isolator::Cpu(value) => {
                 spec.cgroup.cpu_milli = value.limit.as_ref().map(appc::Quantity::milli_value);
             }
+            Isolator::CpuShares(_) if !contained => warnings.push(format!(
+                "app {:?}: the isolator {name:?} is not enforced: it shares out among the apps of a pod, and this one has \
+                 no other; set CPUWeight= of the unit",
+                app.name()
+            )),
             Isolator::CpuShares(shares) => spec.cgroup.cpu_weight = Some(weight(*shares)),
+            Isolator::BlockBandwidth(value) => {
+                spec.cgroup.io_bytes = value.limit.as_ref().map(appc::Quantity::value);
+            }
+            Isolator::BlockIops(value) => {
+                spec.cgroup.io_operations = value.limit.as_ref().map(appc::Quantity::value);
+            }
             Isolator::OomScoreAdj(score) => spec.oom_score_adj = i16::try_from(*score).ok(),
             Isolator::NoNewPrivileges(wanted) => spec.no_new_privileges = *wanted,
             Isolator::CapabilitiesRetain(_) | Isolator::CapabilitiesRemove(_) => {
@@ -73,8 +102,9 @@ pub(crate) fn apply(
             Isolator::SeccompRemove(set) => seccomp(app, SetKind::Remove, set, spec, warnings)?,
             _ if contained => {
                 return Err(Error::Refused(format!(
-                    "App {:?} has the isolator {name:?}, which this stage1 does not enforce; remove it",
+                    "App {:?} has the isolator {name:?}, which this stage1 does not enforce; {}",
                     app.name(),
+                    instead(isolator),
                 )));
             }
             _ => warnings.push(format!("app {:?}: the isolator {name:?} is not enforced", app.name())),
@@ -87,7 +117,24 @@ pub(crate) fn apply(
         let kept = isolators.capabilities();
         spec.capabilities = Some(kept.iter().map(|capability| capability.name().to_owned()).collect());
     }
-    check_limits(app, options, spec, warnings)
+    extensions::apply(app, options, spec, warnings)?;
+    check_limits(app, options, spec, warnings)?;
+    if spec.cgroup.io_bytes.or(spec.cgroup.io_operations).is_some() {
+        spec.cgroup.disks = disks::all();
+    }
+    Ok(())
+}
+
+/// What to do in place of an isolator that is not enforced.
+fn instead(isolator: &Isolator) -> &'static str {
+    match isolator {
+        Isolator::NetworkBandwidth(_) => "add the CNI plugin \"bandwidth\" to the pod's network",
+        Isolator::SeLinuxContext(_) | Isolator::AppArmorProfile(_) => {
+            "confine the unit that starts rkt (SELinuxContext=, AppArmorProfile=)"
+        }
+        Isolator::Sysctl(_) => "set it on the host, or by the CNI plugin \"tuning\" of the pod's network",
+        _ => "remove it",
+    }
 }
 
 /// Leaves out limits that nobody would enforce, with a word.

@@ -18,6 +18,7 @@
 //! | [`args`] | reads its arguments |
 //! | [`input`] | reads the pod and its images |
 //! | [`spec`] | decides what each app is ([`executor::AppSpec`]) |
+//! | [`pod_limits`] | has the pod's group limit all apps together |
 //! | [`volumes`], [`attach`] | decides what is mounted where, and mounts it |
 //! | [`credentials`] | hands on the unit's credentials |
 //! | [`network_files`] | `resolv.conf`, `hosts`, `hostname` |
@@ -30,12 +31,15 @@
 pub mod args;
 pub mod attach;
 pub mod credentials;
+mod disks;
 mod entrypoint;
 mod environment;
 mod error;
+mod extensions;
 pub mod input;
 mod isolators;
 pub mod network_files;
+pub mod pod_limits;
 mod populate;
 pub mod processes;
 pub mod runtime_config;

@@ -235,6 +235,7 @@ mod tests {
         for (name, value) in [
             ("resource/memory", r#"{"limit":"16Mi"}"#),
             ("resource/block-iops", r#"{"default":true,"limit":"5"}"#),
+            ("os/linux/cpu-shares", "5"),
             ("os/linux/apparmor-profile", r#"{"profile":"x"}"#),
             ("example.com/unknown", "1"),
         ] {
@@ -252,7 +253,6 @@ mod tests {
     fn what_a_container_does_not_enforce_is_refused() {
         let limits = enforced();
         for (name, value) in [
-            ("resource/block-iops", r#"{"default":true,"limit":"5"}"#),
             ("resource/network-bandwidth", r#"{"default":true,"limit":"5"}"#),
             ("os/linux/selinux-context", r#"{"user":"u","role":"r","type":"t","level":"l"}"#),
             ("os/linux/apparmor-profile", r#"{"profile":"x"}"#),

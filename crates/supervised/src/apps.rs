@@ -8,22 +8,15 @@ use stage1::args::Run;
 use stage1::attach;
 use stage1::spec::{Limits, Options, Policy};
 use stage1::volumes::Rules;
-use stage1::{Context, Error, Pod, Result, warn};
+use stage1::{Context, Pod, Result, warn};
 use supervisor::PodSpec;
 
-/// Says what each app is to the executor. `limits` tells whether groups of apps can have them.
+/// Says what each app is to the executor. `limits` tells whether groups of apps can have them. Limits of the whole pod
+/// are not looked at: see [`stage1::pod_limits`].
 ///
 /// # Errors
 /// For what cannot be done; what can be left out is told on standard error.
 pub fn specs(pod: &Pod, run: &Run, limits: &Limits) -> Result<Vec<AppSpec>> {
-    if let Some(isolator) = pod.manifest.isolators.iter().next() {
-        return Err(Error::Refused(format!(
-            "Pod {} has the isolator {:?}, and isolators of whole pods are not enforced: give it to an app, or limit \
-             the unit that starts rkt",
-            run.uuid,
-            isolator.name()
-        )));
-    }
     let term = std::env::var("TERM").ok();
     let options = Options {
         policy: Policy::Contained,

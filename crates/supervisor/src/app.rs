@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! Created → PreStart → Starting → Running → Draining → PostStop → Exited
+//!             ▲                                            │
+//!             └─────────────── Waiting ◄───────────────────┘  when it starts again (`crate::restart`)
 //! ```
 //! Handlers that the app does not have are passed over. An app's status is that of its main process, or of the handler
 //! that failed before it. Draining means: the main process has ended, others of its cgroup have been asked to. From
@@ -23,6 +25,7 @@ use crate::control::{AppState, AppStatus, Endpoint, WindowSize};
 use crate::inherited::Inherited;
 use crate::lines;
 use crate::log::{Line, Log};
+use crate::restart::{Next, Restarts};
 use crate::status::Status;
 use crate::streams::{AppSocket, Input, Streams};
 
@@ -66,6 +69,7 @@ enum Phase {
     Running,
     Draining,
     PostStop,
+    Waiting,
     Exited,
 }
 
@@ -97,6 +101,9 @@ pub(crate) struct App {
     /// What the app said of itself (`STATUS=`) and nobody has passed on yet.
     status_text: Option<String>,
     stop_asked: bool,
+    restarts: Restarts,
+    /// When it starts again, once it has come to its end.
+    again: Option<Instant>,
     deadline: Option<Instant>,
     watchdog: Option<Instant>,
 }
@@ -118,6 +125,8 @@ impl App {
         let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
         shared.status.created(&spec.name).step(|| "record the app".to_owned())?;
         Ok(App {
+            restarts: Restarts::new(spec.restart),
+            again: None,
             spec,
             identity,
             root,
@@ -422,7 +431,7 @@ impl App {
                 }
                 self.finish(shared);
             }
-            Phase::Created | Phase::Draining | Phase::Exited => {}
+            Phase::Created | Phase::Draining | Phase::Waiting | Phase::Exited => {}
         }
     }
 
@@ -438,7 +447,20 @@ impl App {
         let status = ending.status();
         let obeyed = self.stop_asked && matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f));
         self.status = Some(status);
-        self.failure = (status != 0 && !obeyed).then_some(status);
+        let next = if self.stop_asked { Next::Rest } else { self.restarts.after(status, Instant::now()) };
+        match next {
+            Next::Rest => {}
+            Next::Again(time) => {
+                self.again = Some(time);
+                self.say(shared, 5, format!("Ended with status {status}; it starts again").as_bytes());
+            }
+            Next::TooOften => {
+                let text =
+                    format!("Error: ended with status {status}, and has been started too often already");
+                self.say(shared, 3, text.as_bytes());
+            }
+        }
+        self.failure = (status != 0 && !obeyed && self.again.is_none()).then_some(status);
         if let Err(errno) = shared.status.exited(&self.spec.name, status) {
             self.complain(shared, "record the exit status", errno);
         }
@@ -462,8 +484,9 @@ impl App {
 
     fn finish(&mut self, shared: &mut Shared) {
         self.drain_output(shared);
-        self.phase = Phase::Exited;
-        self.deadline = None;
+        let again = self.again.take().filter(|_| !self.stop_asked);
+        self.phase = if again.is_some() { Phase::Waiting } else { Phase::Exited };
+        self.deadline = again;
         self.mounts = None;
         // What a handler has left behind.
         if self.group.is_populated() {
@@ -490,7 +513,7 @@ impl App {
         }
         self.stop_asked = true;
         match self.phase {
-            Phase::Created => self.phase = Phase::Exited,
+            Phase::Created | Phase::Waiting => self.phase = Phase::Exited,
             Phase::Exited => {}
             Phase::PostStop | Phase::Draining => {
                 self.deadline.get_or_insert(Instant::now() + shared.grace);
@@ -510,7 +533,7 @@ impl App {
     pub(crate) fn kill(&mut self) {
         self.stop_asked = true;
         self.deadline = None;
-        if self.phase == Phase::Created {
+        if matches!(self.phase, Phase::Created | Phase::Waiting) {
             self.phase = Phase::Exited;
         }
         self.group.kill();
@@ -525,7 +548,17 @@ impl App {
     pub(crate) fn tick(&mut self, now: Instant, shared: &mut Shared) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
-            self.group.kill();
+            if self.phase == Phase::Waiting {
+                self.main_pid = None;
+                self.status = None;
+                self.is_ready = false;
+                if let Err(errno) = shared.status.starts_again(&self.spec.name) {
+                    self.complain(shared, "take back the exit status", errno);
+                }
+                self.start(shared);
+            } else {
+                self.group.kill();
+            }
         }
         if self.watchdog.is_some_and(|deadline| deadline <= now) {
             self.watchdog = None;
@@ -542,7 +575,7 @@ impl App {
         match self.phase {
             Phase::Running => self.is_ready || !self.spec.notify,
             Phase::Draining | Phase::PostStop | Phase::Exited => true,
-            Phase::Created | Phase::PreStart | Phase::Starting => false,
+            Phase::Created | Phase::PreStart | Phase::Starting | Phase::Waiting => false,
         }
     }
 
@@ -574,7 +607,7 @@ impl App {
             _ if self.stop_asked => AppState::Stopping,
             Phase::Created => AppState::Created,
             Phase::Running if self.is_settled() => AppState::Running,
-            Phase::PreStart | Phase::Starting | Phase::Running => AppState::Starting,
+            Phase::PreStart | Phase::Starting | Phase::Running | Phase::Waiting => AppState::Starting,
         };
         let endpoints = self.streams.endpoints.clone();
         AppStatus {

@@ -17,9 +17,6 @@ use rustix::process::{Pid, Signal};
 /// Where cgroup2 is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// The period of `cpu.max`, in microseconds: what systemd uses.
-const CPU_PERIOD: u64 = 100_000;
-
 /// Why a group could not be made as wanted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CgroupError {
@@ -68,7 +65,7 @@ impl PodGroup {
 
     /// Only what is needed: a controller costs time to enable and to run.
     fn enable<'a>(&self, limits: impl Iterator<Item = &'a CgroupLimits>) -> Result<(), CgroupError> {
-        let mut needed: Vec<&'static str> = limits.flat_map(controllers).collect();
+        let mut needed: Vec<&'static str> = limits.flat_map(CgroupLimits::controllers).collect();
         needed.sort_unstable();
         needed.dedup();
         if needed.is_empty() {
@@ -90,7 +87,7 @@ impl PodGroup {
     /// Makes the group of an app.
     pub(crate) fn app(&self, name: &str, limits: &CgroupLimits) -> Result<AppGroup, CgroupError> {
         let directory = self.child(&format!("app-{name}"))?;
-        for (file, value) in settings(limits) {
+        for (file, value) in limits.settings() {
             write(directory.as_fd(), file, &value).step(|| format!("set {file} of app {name} to {value}"))?;
         }
         Ok(AppGroup { directory })
@@ -141,29 +138,6 @@ fn own_group(text: &[u8]) -> Option<PathBuf> {
     Some(Path::new(MOUNT).join(path))
 }
 
-fn controllers(limits: &CgroupLimits) -> Vec<&'static str> {
-    let CgroupLimits { memory_bytes, cpu_milli, cpu_weight, pids } = limits;
-    [memory_bytes.map(|_| "memory"), cpu_milli.or(*cpu_weight).map(|_| "cpu"), pids.map(|_| "pids")]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn settings(limits: &CgroupLimits) -> Vec<(&'static str, String)> {
-    let CgroupLimits { memory_bytes, cpu_milli, cpu_weight, pids } = limits;
-    // The kernel takes a quota of a millisecond at least.
-    let quota = |milli: u64| (milli.saturating_mul(CPU_PERIOD) / 1000).max(1000);
-    [
-        memory_bytes.map(|bytes| ("memory.max", bytes.to_string())),
-        cpu_milli.map(|milli| ("cpu.max", format!("{} {CPU_PERIOD}", quota(milli)))),
-        cpu_weight.map(|weight| ("cpu.weight", weight.to_string())),
-        pids.map(|pids| ("pids.max", pids.to_string())),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
 fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let file = rustix::fs::openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, value.as_bytes()).map(|_| ())
@@ -197,26 +171,5 @@ mod tests {
             let found = own_group(text.as_bytes());
             assert_eq!(found.as_deref(), wanted.map(Path::new), "{text:?}");
         }
-    }
-
-    #[test]
-    fn limits() {
-        let limits = CgroupLimits {
-            memory_bytes: Some(1 << 30),
-            cpu_milli: Some(1500),
-            cpu_weight: Some(39),
-            pids: Some(100),
-        };
-        assert_eq!(controllers(&limits), ["memory", "cpu", "pids"]);
-        let wanted = [
-            ("memory.max", "1073741824"),
-            ("cpu.max", "150000 100000"),
-            ("cpu.weight", "39"),
-            ("pids.max", "100"),
-        ];
-        assert_eq!(settings(&limits), wanted.map(|(file, value)| (file, value.to_owned())));
-        assert!(controllers(&CgroupLimits::default()).is_empty());
-        let tiny = CgroupLimits { cpu_milli: Some(1), ..CgroupLimits::default() };
-        assert_eq!(settings(&tiny), [("cpu.max", "1000 100000".to_owned())]);
     }
 }

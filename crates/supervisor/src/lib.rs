@@ -16,6 +16,7 @@ mod inherited;
 mod lines;
 mod log;
 pub mod pod;
+mod restart;
 mod session;
 mod status;
 mod streams;

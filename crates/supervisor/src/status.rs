@@ -47,6 +47,14 @@ impl Status {
         rustix::fs::renameat(&self.directory, &temporary, &self.directory, place)
     }
 
+    /// Takes the record of an end back: `app` starts again.
+    pub(crate) fn starts_again(&self, app: &str) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(&self.directory, format!("status/{app}"), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Tells that the pod is ready, or is no longer.
     pub(crate) fn set_ready(&self, ready: bool) -> Result<(), Errno> {
         let name = "supervisor-status";

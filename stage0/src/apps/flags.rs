@@ -1,6 +1,7 @@
 //! The table of flags that belong to one image and follow it.
 
 use anyhow::{Context, Result, bail, ensure};
+use appc::extension::{self, PidsLimit, ResourceLimits, RestartPolicy};
 use appc::value::SeccompSpec;
 use appc::{AcIdentifier, CapabilitySet};
 
@@ -43,7 +44,7 @@ const fn flag(
     AppFlag { name, shape: Shape::Value, help, set }
 }
 
-static FLAGS: [AppFlag; 26] = [
+static FLAGS: [AppFlag; 29] = [
     flag("annotation", "set the app's annotations (example: '--annotation=foo=bar')", |app, text| {
         let (name, value) = pair(text)?;
         app.annotations.insert(name.parse::<AcIdentifier>()?, value.to_owned());
@@ -108,6 +109,14 @@ static FLAGS: [AppFlag; 26] = [
         app.oom_score_adj = Some(isolators::oom_score_adj(text)?);
         Ok(())
     }),
+    flag(
+        "pids-limit",
+        "the most processes and threads of the app at one time (example: '--pids-limit=100')",
+        |app, text| {
+            text.parse::<PidsLimit>()?;
+            annotate(app, extension::PIDS_LIMIT, text)
+        },
+    ),
     AppFlag {
         shape: Shape::Switch,
         ..flag("readonly-rootfs", "if set, the app's rootfs will be mounted read-only", |app, text| {
@@ -115,6 +124,24 @@ static FLAGS: [AppFlag; 26] = [
             Ok(())
         })
     },
+    flag(
+        "restart",
+        "start the app again when it ends: no, on-failure or always (default: no)",
+        |app, text| {
+            text.parse::<RestartPolicy>()?;
+            annotate(app, extension::RESTART, text)
+        },
+    ),
+    flag(
+        "rlimit",
+        "limits of each process of the app, soft and hard (example: '--rlimit=nofile=1024:4096,core=0')",
+        |app, text| {
+            let earlier = app.annotations.get(extension::RLIMITS);
+            let all = earlier.map_or_else(|| text.to_owned(), |earlier| format!("{earlier},{text}"));
+            all.parse::<ResourceLimits>()?;
+            annotate(app, extension::RLIMITS, &all)
+        },
+    ),
     flag(
         "seccomp",
         "seccomp filter override (example: '--seccomp mode=retain,errno=EPERM,chmod,chown')",
@@ -250,6 +277,12 @@ fn pair(text: &str) -> Result<(&str, &str)> {
     let (name, value) = text.split_once('=').context("must be NAME=VALUE")?;
     ensure!(!name.is_empty(), "the name cannot be empty");
     Ok((name, value))
+}
+
+/// What the specification has no field for is an annotation.
+fn annotate(app: &mut AppRequest, name: &str, value: &str) -> Result<()> {
+    app.annotations.insert(name.parse()?, value.to_owned());
+    Ok(())
 }
 
 /// A user or group: a name, a number, or a path whose owner is meant.

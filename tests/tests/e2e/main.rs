@@ -41,6 +41,7 @@ mod bad_input;
 mod cli;
 mod confinement;
 mod cve;
+mod conformance;
 mod enter;
 mod fetcher;
 mod foreign_stage1;

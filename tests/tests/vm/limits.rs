@@ -1,14 +1,16 @@
-//! Limits that only controllers of cgroup2 can enforce.
+//! The rows of docs/isolators.md that only controllers of cgroup2 can enforce: the hog is killed or slowed down, and its
+//! neighbour is not.
 
+use tests::case::Stage1;
+use tests::conformance::{Place, check};
 use tests::vm;
 
 #[test]
-fn the_machine_has_the_controllers() {
-    let controllers = vm::shared().sh("cat /sys/fs/cgroup/cgroup.controllers").success();
-    for wanted in ["cpu", "io", "memory", "pids"] {
-        assert!(
-            controllers.stdout.split_whitespace().any(|name| name == wanted),
-            "no {wanted}: {controllers}"
-        );
-    }
+fn fly() {
+    check(vm::shared(), Stage1::Fly, Place::Machine);
+}
+
+#[test]
+fn nspawn() {
+    check(vm::shared(), Stage1::Nspawn, Place::Machine);
 }

@@ -12,9 +12,11 @@
 //! | `--set-env-file` | [`parse_environment_file`] | lines of `KEY=VALUE`; blank ones and those that begin with `#` or `;` do not count |
 //! | `--seccomp` | [`SeccompSpec`] | `mode=retain\|remove[,errno=ENAME],CALL[,@set/NAME]…` |
 //! | `--caps-retain` | [`CapabilitySet`](crate::CapabilitySet) | `CAP_X[,CAP_Y]…` |
+//! | `--rlimit` | [`extension::ResourceLimits`] | `RESOURCE=SOFT[:HARD][,…]` |
 //! | `--memory`, `--cpu` | [`Quantity`](crate::Quantity) | `16Mi`, `50M`, `500m`, `2` |
 
 mod environment;
+pub mod extension;
 mod names;
 mod net;
 mod port;
