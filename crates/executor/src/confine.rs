@@ -1,9 +1,12 @@
 //! The last steps of a process before it becomes the app's program: limits, identity, capabilities, filter.
 
+use std::os::fd::IntoRawFd;
+
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource};
 use rustix::thread::{Gid, Uid};
+use sys::seccomp::Instruction;
 
 use crate::capabilities;
 use crate::error::SetupError;
@@ -58,7 +61,13 @@ fn resource(kind: RlimitKind) -> Resource {
 /// Root keeps its capabilities up to the exec, which cuts them down to the bounding set: installing the filter
 /// without no-new-privileges takes CAP_SYS_ADMIN. Anybody else loses them here, and gets no-new-privileges
 /// when there is a filter.
-pub(crate) fn confine(spec: &AppSpec, identity: &Identity) -> Result<(), SetupError> {
+///
+/// With `listener`, a filter that would kill asks that instead ([`crate::listener`]).
+pub(crate) fn confine(
+    spec: &AppSpec,
+    identity: &Identity,
+    listener: Option<&[Instruction]>,
+) -> Result<(), SetupError> {
     if let Some(names) = &spec.capabilities {
         let keep = capabilities::parse(names)?;
         capabilities::bound(keep).step(|| "drop capabilities".to_owned())?;
@@ -76,6 +85,13 @@ pub(crate) fn confine(spec: &AppSpec, identity: &Identity) -> Result<(), SetupEr
         rustix::thread::set_no_new_privs(true).step(|| "set no-new-privileges".to_owned())?;
     }
     sys::process::reset_signals().step(|| "reset signals".to_owned())?;
+    if let Some(referring) = listener
+        && let Ok(listener) = sys::seccomp_notify::install(referring)
+    {
+        // It stays open until the program is executed: whoever waits for it finds it by its number.
+        let _ = listener.into_raw_fd();
+        return Ok(());
+    }
     let filter = match &spec.seccomp {
         Seccomp::Off => return Ok(()),
         Seccomp::Default => seccomp::default_filter(),

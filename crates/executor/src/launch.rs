@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! N             + descriptor    the mount namespace that the child has built, for those that come after
+//! L             + descriptor    the listener of the child's filter ([`crate::listener`])
 //! E text                        it gave up: why
 //! X errno path                  the exec failed: errno (4 bytes, little endian) and what was to be executed
 //! end of file                   the app's program runs
@@ -31,10 +32,10 @@ use sys::process::{Child, CloneOptions, Fork};
 use crate::confine::{adjust_oom_score, confine, limit_resources};
 use crate::error::SetupError;
 use crate::filesystem::{self, Sockets};
-use crate::program;
 use crate::spec::AppSpec;
 use crate::step::{Failed, Step};
 use crate::users::Identity;
+use crate::{listener, program};
 
 /// The longest report, and the lowest number of the descriptors that survive [`sys::fd::arrange`] in the child.
 const REPORT_MAX: usize = 8192;
@@ -92,6 +93,7 @@ pub struct Spawned {
 pub struct Report {
     socket: OwnedFd,
     mounts: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
 }
 
 /// The end of a [`Report`].
@@ -125,7 +127,9 @@ pub fn spawn(process: &Process<'_>) -> Result<Spawned, SetupError> {
         ..CloneOptions::default()
     };
     match sys::process::clone3(options).step(|| "start a process".to_owned())? {
-        Fork::Parent(child) => Ok(Spawned { child, report: Report { socket: ours, mounts: None } }),
+        Fork::Parent(child) => {
+            Ok(Spawned { child, report: Report { socket: ours, mounts: None, listener: None } })
+        }
         Fork::Child => {
             drop(ours);
             // Out of the way of the sockets that get the numbers from 3 on.
@@ -171,7 +175,7 @@ pub fn become_app(
             .step(|| "change the root directory".to_owned())?;
         let path = program.prepare(spec, spec.search_path.as_deref())?;
         sys::fd::close_on_exec_from(first_closed).step(|| "close descriptors".to_owned())?;
-        confine(spec, identity)?;
+        confine(spec, identity, None)?;
         Ok(program.execute(path))
     };
     attempt().unwrap_or_else(|error| error)
@@ -240,7 +244,11 @@ impl<'a> Program<'a> {
         let path = self.prepare(spec, process.search_path)?;
         let kept = 3 + i32::try_from(process.sockets.len()).unwrap_or(0);
         sys::fd::close_on_exec_from(kept).step(|| "close descriptors".to_owned())?;
-        confine(spec, process.identity)?;
+        let referring = listener::referring(&spec.seccomp);
+        if referring.is_some() {
+            listener::expect(report)?;
+        }
+        confine(spec, process.identity, referring.as_deref())?;
         Ok(self.execute(path))
     }
 
@@ -325,6 +333,12 @@ impl AsFd for Report {
 }
 
 impl Report {
+    /// The listener of the child's filter, once it has come: what the filter would kill for waits there, and the child may do that
+    /// before it gets to its program. See [`sys::seccomp_notify`].
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+
     /// Takes what the child has said so far; `None` while it is still at work.
     pub fn receive(&mut self) -> Option<Outcome> {
         loop {
@@ -348,10 +362,11 @@ impl Report {
             };
             match bytes[..length] {
                 [] => return Some(Outcome::Started { mounts: self.mounts.take() }),
-                [b'N'] => {
+                [mark @ (b'N' | listener::MARK)] => {
+                    let place = if mark == listener::MARK { &mut self.listener } else { &mut self.mounts };
                     for message in ancillary.drain() {
                         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-                            self.mounts = descriptors.next();
+                            *place = descriptors.next();
                         }
                     }
                 }

@@ -14,6 +14,7 @@ mod error;
 mod filesystem;
 mod launch;
 mod limits;
+mod listener;
 pub mod program;
 mod protect;
 pub mod seccomp;

@@ -28,6 +28,7 @@ use crate::log::{Line, Log};
 use crate::restart::{Next, Restarts};
 use crate::status::Status;
 use crate::streams::{AppSocket, Input, Streams};
+use crate::violations::{self, Heard};
 
 /// What all apps of a pod share.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ pub(crate) struct Shared {
     /// The time from SIGTERM to SIGKILL.
     pub(crate) grace: Duration,
 }
+
+/// SIGSYS.
+const SYS: u8 = 31;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,10 @@ pub(crate) struct App {
     syslog: Option<AppSocket>,
     /// The mount namespace that its first process has built.
     mounts: Option<OwnedFd>,
+    /// Of the filters of its processes.
+    listeners: Vec<Option<OwnedFd>>,
+    /// The process that a violation of its filter has cost its life.
+    violator: Option<Pid>,
     phase: Phase,
     running: Option<Running>,
     main_pid: Option<Pid>,
@@ -136,6 +144,8 @@ impl App {
             notify,
             syslog,
             mounts: None,
+            listeners: Vec::new(),
+            violator: None,
             phase: Phase::Created,
             running: None,
             main_pid: None,
@@ -298,6 +308,9 @@ impl App {
             .map(|report| (Source::Report, report.as_fd()))
             .into_iter()
             .chain(self.notify.as_ref().map(|socket| (Source::Notify, socket.as_fd())))
+            .chain(self.listeners.iter().enumerate().filter_map(|(index, listener)| {
+                listener.as_ref().map(|listener| (Source::Filter(index), listener.as_fd()))
+            }))
             .chain(self.syslog.as_ref().filter(|_| !congested).map(|socket| (Source::Syslog, socket.as_fd())))
             .chain(outputs.filter(move |_| !congested).filter_map(|(index, output)| {
                 output.as_ref().map(|output| (Source::Output(index), output.as_fd()))
@@ -322,6 +335,7 @@ impl App {
             Source::Report => self.hear_report(shared),
             Source::Notify => self.hear_notifications(),
             Source::Syslog => self.hear_syslog(shared),
+            Source::Filter(index) => self.hear_violation(index, shared),
             Source::Output(index) => {
                 let (name, pid) = (&self.spec.name, self.pid());
                 let journal = self.streams.journals[index];
@@ -344,8 +358,14 @@ impl App {
 
     fn hear_report(&mut self, shared: &mut Shared) {
         let Some(running) = &mut self.running else { return };
-        let Some(outcome) = running.report.as_mut().and_then(Report::receive) else { return };
-        running.report = None;
+        let Some(report) = &mut running.report else { return };
+        let outcome = report.receive();
+        let listener = report.take_listener();
+        if outcome.is_some() {
+            running.report = None;
+        }
+        listener.into_iter().for_each(|listener| self.watch(listener));
+        let Some(outcome) = outcome else { return };
         match outcome {
             Outcome::Started { mounts } => {
                 self.mounts = mounts.or(self.mounts.take());
@@ -359,6 +379,26 @@ impl App {
             }
             // The process ends with a status that says so.
             Outcome::Failed(error) => self.explain(shared, &error),
+        }
+    }
+
+    /// Hears from now on what the filter of one of its processes refers.
+    pub(crate) fn watch(&mut self, listener: OwnedFd) {
+        match self.listeners.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(listener),
+            None => self.listeners.push(Some(listener)),
+        }
+    }
+
+    fn hear_violation(&mut self, index: usize, shared: &mut Shared) {
+        let Some(listener) = self.listeners.get(index).and_then(Option::as_ref) else { return };
+        match violations::hear(listener.as_fd()) {
+            Heard::Nothing => {}
+            Heard::Over => self.listeners[index] = None,
+            Heard::Violation(violation) => {
+                self.violator = violation.process.or(self.violator);
+                self.say(shared, 3, violation.text.as_bytes());
+            }
         }
     }
 
@@ -407,8 +447,9 @@ impl App {
     pub(crate) fn reaped(&mut self, ending: Ending, shared: &mut Shared) {
         // It may have reported just before.
         self.hear_report(shared);
-        self.running = None;
-        self.ended(shared, ending);
+        let child = self.running.take().map(|running| running.child.pid);
+        let violated = child.is_some() && child == self.violator;
+        self.ended(shared, if violated { Ending::Killed(SYS) } else { ending });
     }
 
     fn ended(&mut self, shared: &mut Shared, ending: Ending) {
@@ -438,8 +479,7 @@ impl App {
     /// Keeps how the app has ended. Who was asked to stop and ends of that has not failed.
     fn record(&mut self, shared: &mut Shared, ending: Ending) {
         const TERM: u8 = 15;
-        const SYS: u8 = 31;
-        if ending == Ending::Killed(SYS) {
+        if ending == Ending::Killed(SYS) && self.violator.take().is_none() {
             let text = "Error: killed by SIGSYS: the app made a system call that its seccomp filter does not allow. Which \
                         one is known to the kernel's audit record on the host only: journalctl _AUDIT_TYPE=1326";
             self.say(shared, 3, text.as_bytes());
@@ -680,6 +720,8 @@ pub(crate) enum Source {
     Notify,
     /// A message on its `/dev/log`.
     Syslog,
+    /// A call that a filter of its does not allow.
+    Filter(usize),
     /// Bytes on standard output (0) or error (1).
     Output(usize),
     /// Bytes on the terminal that clients see.

@@ -157,6 +157,11 @@ impl Engine {
                 }
             }
         }
+        for (app, listener) in self.sessions.iter_mut().filter_map(Session::take_listener) {
+            if let Some(app) = self.apps.iter_mut().find(|known| known.name() == app) {
+                app.watch(listener);
+            }
+        }
         let now = Instant::now();
         for app in &mut self.apps {
             app.tick(now, &mut self.shared);

@@ -20,6 +20,7 @@ mod restart;
 mod session;
 mod status;
 mod streams;
+mod violations;
 
 pub use pod::PodSpec;
 

@@ -53,6 +53,8 @@ struct Program {
     app: String,
     child: Child,
     report: Option<Report>,
+    /// Of its filter, until its app watches it.
+    listener: Option<OwnedFd>,
     /// Goes to the client when the program runs.
     master: Option<OwnedFd>,
     has_terminal: bool,
@@ -303,6 +305,7 @@ impl Session {
             app: exec.app,
             child,
             report: Some(report),
+            listener: None,
             master,
             has_terminal,
             is_hung_up: false,
@@ -312,7 +315,10 @@ impl Session {
 
     fn hear_report(&mut self, apps: &[App]) {
         let Some(program) = &mut self.program else { return };
-        let Some(outcome) = program.report.as_mut().and_then(Report::receive) else { return };
+        let Some(report) = &mut program.report else { return };
+        let outcome = report.receive();
+        program.listener = report.take_listener().or(program.listener.take());
+        let Some(outcome) = outcome else { return };
         program.report = None;
         match outcome {
             Outcome::Started { .. } => {
@@ -329,6 +335,12 @@ impl Session {
                 self.refuse(message);
             }
         }
+    }
+
+    /// The app that its program runs in and the listener of its filter, once.
+    pub(crate) fn take_listener(&mut self) -> Option<(String, OwnedFd)> {
+        let program = self.program.as_mut()?;
+        Some((program.app.clone(), program.listener.take()?))
     }
 
     /// The app that its program runs in.

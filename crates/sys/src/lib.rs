@@ -27,6 +27,7 @@ pub mod namespace;
 pub mod path;
 pub mod process;
 pub mod seccomp;
+pub mod seccomp_notify;
 pub mod signal;
 pub mod terminal;
 

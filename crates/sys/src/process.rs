@@ -118,6 +118,25 @@ pub fn clone3(options: CloneOptions<'_>) -> Result<Fork> {
     Ok(Fork::Parent(Child { pid, pidfd }))
 }
 
+/// Forks a sibling: a child of this process's own parent that shares this one's table of descriptors until one of them
+/// executes a program. Tells whether this is the new process.
+///
+/// # Errors
+/// As for [`fork`]; `EINVAL` in process 1 of a pid namespace.
+pub fn fork_sibling() -> Result<bool> {
+    if !is_single_threaded() {
+        return Err(Errno::DEADLK);
+    }
+    let flags = flag(libc::CLONE_FILES) | flag(libc::CLONE_PARENT);
+    let arguments = CloneArguments { flags, ..CloneArguments::default() };
+    // SAFETY: as for `clone3`: the memory is copied, and there is one thread. The new process owns the descriptors together
+    // with this one: it closes none that this one uses.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&arguments), size_of::<CloneArguments>())
+    })?;
+    Ok(pid == 0)
+}
+
 /// `struct clone_args` of `linux/sched.h`, up to version 2.
 #[derive(Debug, Default)]
 #[repr(C, align(8))]

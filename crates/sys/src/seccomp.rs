@@ -21,13 +21,18 @@ pub struct Instruction {
 /// # Errors
 /// `EACCES` without `CAP_SYS_ADMIN` or no-new-privileges; `EINVAL` for a program that the kernel refuses.
 pub fn install(program: &[Instruction]) -> Result<()> {
-    let len = u16::try_from(program.len()).map_err(|_| rustix::io::Errno::INVAL)?;
-    let filter = program.as_ptr().cast::<libc::sock_filter>().cast_mut();
-    let fprog = libc::sock_fprog { len, filter };
+    let fprog = self::program(program)?;
     // SAFETY: rustix has no seccomp. `Instruction` has the layout of `sock_filter` (repr(C), same fields), the
     // slice outlives the call, its true length is passed, and the kernel copies it without writing.
     check(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&fprog))
     })?;
     Ok(())
+}
+
+/// The filter as the kernel takes it; it points at the slice.
+pub(crate) fn program(instructions: &[Instruction]) -> Result<libc::sock_fprog> {
+    let len = u16::try_from(instructions.len()).map_err(|_| rustix::io::Errno::INVAL)?;
+    let filter = instructions.as_ptr().cast::<libc::sock_filter>().cast_mut();
+    Ok(libc::sock_fprog { len, filter })
 }

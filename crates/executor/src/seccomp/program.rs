@@ -24,6 +24,10 @@ const ARGUMENTS: u32 = 16;
 pub(crate) const ALLOW: u32 = 0x7fff_0000;
 /// `SECCOMP_RET_KILL_PROCESS`: SIGSYS, and an audit record that names the call.
 pub(crate) const KILL: u32 = 0x8000_0000;
+/// `SECCOMP_RET_USER_NOTIF`: a listener decides.
+pub(crate) const NOTIFY: u32 = 0x7fc0_0000;
+/// The operation of an instruction that ends the filter.
+pub(crate) const RETURN: u16 = RET_K;
 /// The call fails with ENOSYS.
 pub(crate) const ENOSYS: u32 = errno(38);
 /// The call fails with EPERM.
