@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{
@@ -337,6 +338,20 @@ impl Report {
     /// before it gets to its program. See [`sys::seccomp_notify`].
     pub fn take_listener(&mut self) -> Option<OwnedFd> {
         self.listener.take()
+    }
+
+    /// Takes all that the child has said, now that it has ended: its helper may have a word left.
+    pub fn finish(&mut self) -> Option<Outcome> {
+        // The helper says one thing at most, and goes at once.
+        for _ in 0..3 {
+            if let Some(outcome) = self.receive() {
+                return Some(outcome);
+            }
+            let limit = Timespec { tv_sec: 1, tv_nsec: 0 };
+            // When that fails there is nothing to take either.
+            let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&limit));
+        }
+        None
     }
 
     /// Takes what the child has said so far; `None` while it is still at work.

@@ -47,11 +47,13 @@ pub(crate) fn referring(seccomp: &Seccomp) -> Option<Vec<Instruction>> {
 pub(crate) fn expect(report: BorrowedFd<'_>) -> Result<(), Failed> {
     let step = || "prepare the listener of the seccomp filter".to_owned();
     let number = fcntl_dupfd_cloexec(report, 3).step(step)?.as_raw_fd();
+    let process = rustix::process::getpid();
     if !sys::process::fork_sibling().step(step)? {
         return Ok(());
     }
     let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
+    // Once it has been reaped, nothing comes any more.
+    while Instant::now() < end && rustix::process::test_kill_process(process).is_ok() {
         if let Ok(listener) = sys::fd::take_inherited(number) {
             send(report, listener.as_fd());
             break;

@@ -332,7 +332,7 @@ impl App {
     /// One of the descriptors is ready.
     pub(crate) fn handle(&mut self, source: Source, shared: &mut Shared) {
         match source {
-            Source::Report => self.hear_report(shared),
+            Source::Report => self.hear_report(Report::receive, shared),
             Source::Notify => self.hear_notifications(),
             Source::Syslog => self.hear_syslog(shared),
             Source::Filter(index) => self.hear_violation(index, shared),
@@ -356,10 +356,10 @@ impl App {
         }
     }
 
-    fn hear_report(&mut self, shared: &mut Shared) {
+    fn hear_report(&mut self, take: fn(&mut Report) -> Option<Outcome>, shared: &mut Shared) {
         let Some(running) = &mut self.running else { return };
         let Some(report) = &mut running.report else { return };
-        let outcome = report.receive();
+        let outcome = take(report);
         let listener = report.take_listener();
         if outcome.is_some() {
             running.report = None;
@@ -446,7 +446,7 @@ impl App {
     /// Its own process has ended.
     pub(crate) fn reaped(&mut self, ending: Ending, shared: &mut Shared) {
         // It may have reported just before.
-        self.hear_report(shared);
+        self.hear_report(Report::finish, shared);
         let child = self.running.take().map(|running| running.child.pid);
         let violated = child.is_some() && child == self.violator;
         self.ended(shared, if violated { Ending::Killed(SYS) } else { ending });

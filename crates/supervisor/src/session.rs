@@ -173,7 +173,7 @@ impl Session {
 
     /// Something of it is ready.
     pub(crate) fn handle(&mut self, apps: &mut [App]) -> Option<Wish> {
-        self.hear_report(apps);
+        self.hear_report(Report::receive, apps);
         self.flush();
         let mut wish = None;
         while !self.must_wait(apps) {
@@ -313,10 +313,10 @@ impl Session {
         Ok(())
     }
 
-    fn hear_report(&mut self, apps: &[App]) {
+    fn hear_report(&mut self, take: fn(&mut Report) -> Option<Outcome>, apps: &[App]) {
         let Some(program) = &mut self.program else { return };
         let Some(report) = &mut program.report else { return };
-        let outcome = report.receive();
+        let outcome = take(report);
         program.listener = report.take_listener().or(program.listener.take());
         let Some(outcome) = outcome else { return };
         program.report = None;
@@ -355,7 +355,7 @@ impl Session {
 
     /// Its program has ended.
     pub(crate) fn reaped(&mut self, ending: Ending, apps: &[App]) {
-        self.hear_report(apps);
+        self.hear_report(Report::finish, apps);
         self.program = None;
         if !self.is_over {
             self.answer(&Response::Exited { status: ending.status() }, &[]);

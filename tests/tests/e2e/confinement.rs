@@ -152,6 +152,43 @@ fn seccomp_flags_replace_the_filter() {
     case.run([images::PERL_NAME, "--exec=/bin/true", "--seccomp=mode=maybe,mkdir"]).fails(254).says("mode");
 }
 
+/// The filter would kill without a word; the supervisor gives the call its name.
+#[test]
+fn a_killed_app_leaves_the_name_of_the_call() {
+    const SIGSYS: i32 = 31;
+    let case = Case::new(Stage1::Nspawn);
+    let filter = "--seccomp=mode=remove,mkdir";
+    let run = |script: &str| {
+        case.run([images::PERL_NAME, filter, "--exec=/usr/bin/perl", "--", "-e", script]).output()
+    };
+    let named =
+        "(perl) killed by SIGSYS: its seccomp filter does not allow the system call mkdir (number 83)";
+    run(r#"$| = 1; print "before\n"; mkdir "/directory"; print "after\n""#).code(128 + SIGSYS).says(named);
+    case.journal(&[&format!("RKT_POD={}", case.uuid())], named);
+    // Nobody gets away with a handler.
+    run(r#"$SIG{SYS} = sub {}; mkdir "/directory"; mkdir "/directory"; exit 0"#)
+        .code(128 + SIGSYS)
+        .says(named);
+    // A child dies alone, and its parent sees why.
+    let child = r#"$| = 1; if (!fork) { mkdir "/directory"; exit 0 } wait; print "child: ", $? & 127, "\n""#;
+    let output = run(child).success().says(named);
+    assert!(app_lines(&output.stdout).contains(&"child: 31"), "{output}");
+}
+
+/// What somebody enters with is under the same filter, and its end is told in the same way.
+#[test]
+fn an_entered_program_is_named_too() {
+    let case = Case::new(Stage1::Nspawn);
+    let words = [images::PERL_NAME, "--seccomp=mode=remove,mkdir", "--exec=/bin/sh", "--"];
+    let script = ["-c", "echo up; sleep 1000"];
+    let mut pod = case.run(words.into_iter().chain(script)).spawn();
+    pod.wait_for_stdout("up");
+    case.rkt(["enter", &case.uuid(), "/bin/mkdir", "/directory"]).fails(128 + 31);
+    case.journal(&[&format!("RKT_POD={}", case.uuid())], "(mkdir) killed by SIGSYS");
+    // The app goes on.
+    case.rkt(["enter", &case.uuid(), "/bin/true"]).ok();
+}
+
 #[test]
 fn capability_flags_replace_the_set() {
     let case = Case::new(Stage1::Nspawn);

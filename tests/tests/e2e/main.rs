@@ -44,6 +44,7 @@ mod cve;
 mod conformance;
 mod enter;
 mod fetcher;
+mod file_system;
 mod foreign_stage1;
 mod full_disk;
 mod garbage;
