@@ -159,8 +159,11 @@ impl Group {
         let fault = |error| Error::io("wait for the end of", named(&self.path), error);
         let end = Instant::now() + limit;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let events =
-            rustix::fs::openat(&self.directory, "cgroup.events", flags, Mode::empty()).map_err(fault)?;
+        let events = match rustix::fs::openat(&self.directory, "cgroup.events", flags, Mode::empty()) {
+            // systemd removes a scope as soon as it is empty.
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(true),
+            opened => opened.map_err(fault)?,
+        };
         loop {
             match self.is_populated() {
                 Ok(true) => {}
