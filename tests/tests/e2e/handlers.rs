@@ -7,7 +7,7 @@ use tests::case::{Case, Stage1, app_lines, eventually};
 use tests::images;
 
 /// An image whose app runs a shell script, with handlers that do so too.
-fn image(case: &Case, pre_start: &str, script: &str, post_stop: &str, more: Value) -> String {
+fn image(case: &Case, pre_start: &str, script: &str, post_stop: &str, more: &Value) -> String {
     let sh = |name: &str, script: &str| json!({"name": name, "exec": ["/bin/sh", "-c", script]});
     let mut app = json!({"eventHandlers": [sh("pre-start", pre_start), sh("post-stop", post_stop)]});
     for (name, value) in more.as_object().into_iter().flatten() {
@@ -26,7 +26,7 @@ fn handlers_run_before_and_after_as_root() {
         "echo before: $(id -u) $(pwd); echo of the handler >/note; grep Seccomp: /proc/self/status",
         "echo within: $(id -u) $(cat /note); exit 3",
         "echo after: $(id -u) $(cat /note)",
-        user,
+        &user,
     );
     let output = case.run([&*image]).fails(3);
     let lines: Vec<_> = app_lines(&output.stdout).into_iter().filter(|line| !line.is_empty()).collect();
@@ -38,7 +38,7 @@ fn handlers_run_before_and_after_as_root() {
 #[test]
 fn a_handler_that_fails_before_is_the_end_of_the_app() {
     let case = Case::new(Stage1::Nspawn);
-    let image = image(&case, "exit 9", "echo started", "echo after", json!({}));
+    let image = image(&case, "exit 9", "echo started", "echo after", &json!({}));
     let output = case.run([&*image]).fails(9);
     let lines = app_lines(&output.stdout);
     assert!(!lines.contains(&"started") && lines.contains(&"after"), "{output}");
@@ -48,7 +48,7 @@ fn a_handler_that_fails_before_is_the_end_of_the_app() {
 #[test]
 fn a_handler_that_fails_after_is_told_and_changes_nothing() {
     let case = Case::new(Stage1::Nspawn);
-    let image = image(&case, "true", "true", "exit 4", json!({}));
+    let image = image(&case, "true", "true", "exit 4", &json!({}));
     case.run([&*image]).ok().says("post-stop handler failed with status 4");
 }
 
@@ -56,7 +56,7 @@ fn a_handler_that_fails_after_is_told_and_changes_nothing() {
 fn an_app_that_starts_again_keeps_its_root_and_its_handlers() {
     let case = Case::new(Stage1::Nspawn);
     let script = "echo run $(wc -l </count); [ $(wc -l </count) = 3 ] || exit 7";
-    let image = image(&case, "echo x >>/count", script, "echo after", json!({}));
+    let image = image(&case, "echo x >>/count", script, "echo after", &json!({}));
     let output = case.run([&*image, "--restart=on-failure"]).ok();
     let lines: Vec<_> = app_lines(&output.stdout).into_iter().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines, ["run 1", "after", "run 2", "after", "run 3", "after"], "{output}");
