@@ -44,6 +44,14 @@ pub(crate) enum Operation {
     Gc,
     /// Connect to streams of an app.
     Attach,
+    /// Make an app one of a mutable pod's.
+    AppAdd,
+    /// Start an app of a mutable pod.
+    AppStart,
+    /// End an app of a mutable pod.
+    AppStop,
+    /// Make an app of a mutable pod gone.
+    AppRemove,
 }
 
 impl Operation {
@@ -55,9 +63,16 @@ impl Operation {
             Operation::Signal => "signal",
             Operation::Gc => "gc",
             Operation::Attach => "attach",
+            Operation::AppAdd => "app/add",
+            Operation::AppStart => "app/start",
+            Operation::AppStop => "app/stop",
+            Operation::AppRemove => "app/rm",
         }
     }
 }
+
+/// In which variable the number of [`Entrypoint::app_root`] is.
+const APP_ROOT_FD: &str = "RKT_APP_ROOT_FD";
 
 const PREFIX: &str = "coreos.com/rkt/stage1/";
 
@@ -105,6 +120,8 @@ pub(crate) struct Entrypoint {
     tree: Tree,
     /// Whether the overlay that the pod wrote is mounted at `stage1/rootfs` before the program runs.
     mount: bool,
+    /// The root of an app, for the program: a mount that stands nowhere.
+    pub(crate) app_root: Option<OwnedFd>,
 }
 
 impl Entrypoint {
@@ -129,7 +146,7 @@ impl Entrypoint {
             }
         };
         let mount = overlay && operation == Operation::Gc;
-        Ok(Self { operation, program, interface_version, pod, tree, mount })
+        Ok(Self { operation, program, interface_version, pod, tree, mount, app_root: None })
     }
 
     /// Runs the entrypoint as a child and waits for it. Fails when the child does.
@@ -187,6 +204,9 @@ impl Entrypoint {
         }
         let dir = PodDir::from(open_directory(&self.pod)?);
         rustix::process::fchdir(&dir).context("Cannot go to the pod directory")?;
+        if let Some(root) = &self.app_root {
+            sys::fd::set_inherited(root, true).context("Cannot hand on the root of the app")?;
+        }
         let mut held = None;
         let (root, name) = match &self.tree {
             Tree::Copy => (dir.open_directory("stage1/rootfs")?, self.pod.join("stage1/rootfs")),
@@ -226,7 +246,7 @@ impl Entrypoint {
                 .chain(args)
                 .map(|word| c_string(word))
                 .collect::<Result<_>>()?,
-            environment: environment(host_mounts.as_ref())?,
+            environment: environment(host_mounts.as_ref(), self.app_root.as_ref())?,
             _held: [held, host_mounts],
         })
     }
@@ -266,11 +286,15 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
 
 /// Our environment without what is meant for the `run` entrypoint only, and with the handle of the host's mount
 /// namespace if the entrypoint runs in another.
-fn environment(host_mounts: Option<&OwnedFd>) -> Result<Vec<CString>> {
-    let host_mounts = host_mounts.map(|fd| (MOUNT_NAMESPACE_FD.into(), fd.as_raw_fd().to_string().into()));
+fn environment(host_mounts: Option<&OwnedFd>, app_root: Option<&OwnedFd>) -> Result<Vec<CString>> {
+    let handle =
+        |name: &str, fd: &OwnedFd| (OsString::from(name), OsString::from(fd.as_raw_fd().to_string()));
+    let host_mounts = host_mounts.map(|fd| handle(MOUNT_NAMESPACE_FD, fd));
+    let ours = [LOCK_FD_VARIABLE, MOUNT_NAMESPACE_FD, APP_ROOT_FD];
     std::env::vars_os()
-        .filter(|(name, _)| name != LOCK_FD_VARIABLE && name != MOUNT_NAMESPACE_FD)
+        .filter(|(name, _)| !ours.iter().any(|ours| name == ours))
         .chain(host_mounts)
+        .chain(app_root.map(|fd| handle(APP_ROOT_FD, fd)))
         .map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);

@@ -151,7 +151,67 @@ pub(crate) fn networks_text(networks: &[NetInfo]) -> String {
     texts.join(", ")
 }
 
+impl PodView {
+    /// Its apps.
+    pub(crate) fn apps(&self) -> &[AppView] {
+        &self.apps
+    }
+}
+
 impl AppView {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it does, in one word.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.state {
+            AppState::Unknown => "unknown",
+            AppState::Created => "created",
+            AppState::Running => "running",
+            AppState::Exited => "exited",
+        }
+    }
+
+    /// One `key=value` a line.
+    pub(crate) fn lines(&self) -> String {
+        let time = |nanoseconds: i64| {
+            let nanoseconds = u64::try_from(nanoseconds).unwrap_or_default();
+            crate::show::time_full(UNIX_EPOCH + std::time::Duration::from_nanos(nanoseconds))
+        };
+        let mut lines = vec![
+            format!("name={}", self.name),
+            format!("state={}", self.state()),
+            format!("image_id={}", self.image_id),
+        ];
+        for (key, value) in [
+            ("created_at", self.created_at),
+            ("started_at", self.started_at),
+            ("finished_at", self.finished_at),
+        ] {
+            lines.extend(value.map(|value| format!("{key}={}", time(value))));
+        }
+        lines.extend(self.exit_code.map(|code| format!("exit_code={code}")));
+        if !self.mounts.is_empty() {
+            let mounts: Vec<String> = self
+                .mounts
+                .iter()
+                .map(|mount| {
+                    format!("{}:{}:(read_only:{})", mount.host_path, mount.container_path, mount.read_only)
+                })
+                .collect();
+            lines.push(format!("mounts={}", mounts.join(",")));
+        }
+        for (key, map) in [("user_annotations", &self.user_annotations), ("user_labels", &self.user_labels)] {
+            if !map.is_empty() {
+                let pairs: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                lines.push(format!("{key}={}", pairs.join(",")));
+            }
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
     fn read(pod: &Pod, app: &RuntimeApp, times: &Times, mutable: bool) -> Result<Self> {
         let name = app.name.as_str();
         let exit = if pod.state.was_started() { pod.dir.exit_status(name)? } else { None };

@@ -109,6 +109,9 @@ fn content(context: &Context, stage1: StoredImage, source: PodSource) -> Result<
             let json = serde_json::to_vec(&manifest)?;
             Ok(Content { stage1, json, apps: named(&manifest, images) })
         }
+        PodSource::Made(manifest) => {
+            Ok(Content { stage1, json: serde_json::to_vec(&manifest)?, apps: Vec::new() })
+        }
         PodSource::Manifest(path) => {
             let cannot = || format!("Cannot use the pod manifest {}", path.display());
             let json = std::fs::read(&path).with_context(cannot)?;
@@ -132,7 +135,7 @@ fn named(manifest: &PodManifest, images: Vec<StoredImage>) -> Vec<(String, Store
 }
 
 /// Makes the tree of an image, or finds it.
-fn render(context: &Context, image: &StoredImage) -> Result<Tree> {
+pub(crate) fn render(context: &Context, image: &StoredImage) -> Result<Tree> {
     let failed = || format!("cannot render the image {:?}", image.manifest().name.as_str());
     context.store()?.render(image.image()).with_context(failed)
 }
@@ -164,7 +167,7 @@ fn fill_overlays(context: &Context, dir: &PodDir, content: Content) -> Result<Ro
     Ok(Roots::Overlays { stage1, apps })
 }
 
-fn create_overlay(dir: &PodDir, tree: &Tree, app: Option<&str>) -> Result<()> {
+pub(crate) fn create_overlay(dir: &PodDir, tree: &Tree, app: Option<&str>) -> Result<()> {
     let top = tree.layers.first().context("an image without layers")?;
     let top =
         sys::path::open_directory(top).with_context(|| format!("Cannot open the layer {}", top.display()))?;
@@ -179,19 +182,20 @@ fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roo
     dir.write_stage1_tree_id(&stage1.id)?;
     image::copy_tree(&stage1, root.as_fd()).context("Cannot copy the root of the stage1")?;
     for (name, image) in &content.apps {
-        let failed = || format!("Cannot copy the root of app {name:?}");
-        let directory = roots::app_directory(name);
-        let mode = Mode::from_raw_mode(0o755);
-        let target = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
-            .with_context(failed)?;
-        roots::write_in(&root, &directory, "manifest", &image.manifest_json()).with_context(failed)?;
-        let target = rustix::fs::openat(
-            &target,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        image::copy_tree(&render(context, image)?, target.as_fd()).with_context(failed)?;
+        copy_app(&root, name, &image.manifest_json(), &render(context, image)?)?;
     }
     Ok(Roots::Copies)
+}
+
+/// Copies the root of app `name` to its place in `root`, that of the stage1.
+pub(crate) fn copy_app(root: &OwnedFd, name: &str, manifest: &[u8], tree: &Tree) -> Result<()> {
+    let failed = || format!("Cannot copy the root of app {name:?}");
+    let directory = roots::app_directory(name);
+    let mode = Mode::from_raw_mode(0o755);
+    let target = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
+        .with_context(failed)?;
+    roots::write_in(root, &directory, "manifest", manifest).with_context(failed)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(&target, ".", flags, Mode::empty())?;
+    image::copy_tree(tree, target.as_fd()).with_context(failed)
 }

@@ -55,6 +55,11 @@ const SUPERVISOR: [&str; 12] = [
     "CAP_SYS_RESOURCE",
 ];
 
+/// Those of a pod whose apps are not known yet: what systemd-nspawn retains by itself, or all.
+pub(crate) fn of_mutable(unrestricted: bool) -> Vec<String> {
+    if unrestricted { vec!["--capability=all".to_owned()] } else { Vec::new() }
+}
+
 /// The arguments of systemd-nspawn that bound the container.
 pub(crate) fn arguments(apps: &[AppSpec], private_network: bool) -> Vec<String> {
     let mut keep: BTreeSet<&str> = SUPERVISOR.into_iter().collect();

@@ -61,7 +61,10 @@ pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     if private_network {
         arguments.push("--private-network".to_owned());
     }
-    arguments.extend(capabilities::arguments(container.apps, private_network));
+    arguments.extend(match run.mutable {
+        true => capabilities::of_mutable(run.insecure.capabilities),
+        false => capabilities::arguments(container.apps, private_network),
+    });
     for (variable, flag) in [("RKT_SELINUX_CONTEXT", "-Z"), ("RKT_SELINUX_MOUNT_CONTEXT", "-L")] {
         if let Some(context) = std::env::var(variable).ok().filter(|context| !context.is_empty()) {
             arguments.push(format!("{flag}{context}"));

@@ -33,7 +33,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     refuse_what_is_not_built(run)?;
     let program = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
-    if pod.apps.is_empty() {
+    if pod.apps.is_empty() && !run.mutable {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
     }
     let uuid = run.uuid.to_string();
@@ -86,7 +86,9 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
 
     let control = listen_for_control()?;
     let streams = streams(specs, group);
-    let entries = if journal::stdout_is_journal() { None } else { journal::socket().ok() };
+    // Apps that come later have no stream of their own.
+    let copied = run.mutable || !journal::stdout_is_journal();
+    let entries = if copied { journal::socket().ok() } else { None };
     let mut descriptors: Vec<(String, BorrowedFd<'_>)> = vec![("control".to_owned(), control.as_fd())];
     descriptors.extend(entries.iter().map(|socket| ("journal".to_owned(), socket.as_fd())));
     descriptors.extend(streams.iter().map(|(name, stream)| (name.clone(), stream.as_fd())));
@@ -122,7 +124,6 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
 
 fn refuse_what_is_not_built(run: &Run) -> Result<()> {
     for (asked, what) in [
-        (run.mutable, "mutable pods (rkt app sandbox)"),
         (run.private_users.is_some(), "user namespaces (--private-users)"),
         (run.mds_token.is_some(), "the metadata service (--mds-register)"),
     ] {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::args::{Ipc, Run};
-use crate::{Pod, Result};
+use crate::args::{Insecure, Ipc, Run};
+use crate::{Context, Pod, Result};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -31,6 +31,35 @@ struct InsecureOptions {
     disable_paths: bool,
     disable_capabilities: bool,
     disable_seccomp: bool,
+}
+
+/// What later entrypoints want to know of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Apps come and go.
+    pub mutable: bool,
+    /// Restrictions that are switched off.
+    pub insecure: Insecure,
+}
+
+/// Reads it again.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(dir: &pod::PodDir) -> Result<Remembered> {
+    let Some(json) = dir.runtime_config_json()? else { return Ok(Remembered::default()) };
+    let config: serde_json::Value = serde_json::from_slice(&json)
+        .map_err(std::io::Error::from)
+        .step(|| "read runtime-config".to_owned())?;
+    let switched = |name: &str| config["InsecureOptions"][name].as_bool().unwrap_or_default();
+    Ok(Remembered {
+        mutable: config["Mutable"].as_bool().unwrap_or_default(),
+        insecure: Insecure {
+            capabilities: switched("DisableCapabilities"),
+            paths: switched("DisablePaths"),
+            seccomp: switched("DisableSeccomp"),
+        },
+    })
 }
 
 /// Writes it.
@@ -75,6 +104,12 @@ mod tests {
         let arguments =
             ["--net=host", "--hostname=h", "--disable-paths", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"];
         let run = Run::parse(arguments.map(Into::into).to_vec()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let dir = pod::PodDir::from(sys::path::open_directory(directory.path()).unwrap());
+        assert_eq!(read(&dir).unwrap(), Remembered::default());
+        dir.write("runtime-config", &to_json(&run)).unwrap();
+        let insecure = Insecure { paths: true, ..Insecure::default() };
+        assert_eq!(read(&dir).unwrap(), Remembered { mutable: false, insecure });
         assert_eq!(
             String::from_utf8(to_json(&run)).unwrap(),
             r#"{"MetadataServiceURL":"","PrivateUsers":"","MDSToken":"","Hostname":"h","Debug":false,"Mutable":false,"ResolvConfMode":"default","EtcHostsMode":"default","NetList":"host","Interactive":false,"InsecureOptions":{"DisablePaths":true,"DisableCapabilities":false,"DisableSeccomp":false},"IPCMode":"private"}"#

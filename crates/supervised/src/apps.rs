@@ -52,7 +52,7 @@ pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     Ok(())
 }
 
-fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
+pub(crate) fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
     Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
 }
 
@@ -77,7 +77,8 @@ pub fn write_files(
         hostname,
         apps: specs.to_vec(),
         stop_grace_ms: stage1::spec::stop_grace_ms(&pod.manifest),
-        mutable: false,
+        mutable: run.mutable,
+        console_is_journal: systemd::journal::stdout_is_journal(),
         debug: run.debug,
     };
     let json = serde_json::to_vec(&pod_spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;

@@ -159,6 +159,16 @@ impl App {
         })
     }
 
+    /// What it is.
+    pub(crate) fn spec(&self) -> &AppSpec {
+        &self.spec
+    }
+
+    /// Whether it has not been started.
+    pub(crate) fn is_new(&self) -> bool {
+        self.phase == Phase::Created
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.spec.name

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use executor::spec::CgroupLimits;
 use executor::{Failed, Step};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -64,7 +64,10 @@ impl PodGroup {
     }
 
     /// Only what is needed: a controller costs time to enable and to run.
-    fn enable<'a>(&self, limits: impl Iterator<Item = &'a CgroupLimits>) -> Result<(), CgroupError> {
+    pub(crate) fn enable<'a>(
+        &self,
+        limits: impl Iterator<Item = &'a CgroupLimits>,
+    ) -> Result<(), CgroupError> {
         let mut needed: Vec<&'static str> = limits.flat_map(CgroupLimits::controllers).collect();
         needed.sort_unstable();
         needed.dedup();
@@ -82,6 +85,14 @@ impl PodGroup {
                 .step(|| format!("enable the cgroup controller {name}"))?;
         }
         Ok(())
+    }
+
+    /// Removes the group of an app that has ended.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failed> {
+        match rustix::fs::unlinkat(&self.directory, format!("app-{name}"), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).step(|| format!("remove the group of app {name}")),
+        }
     }
 
     /// Makes the group of an app.

@@ -54,6 +54,26 @@ pub fn signal(socket: &Path, app: &str, number: i32) -> Result<(), ClientError> 
     }
 }
 
+/// A connection over which the apps of a mutable pod are changed. It can be opened before this process goes where the socket
+/// is not.
+#[derive(Debug)]
+pub struct Changes(Connection);
+
+impl Changes {
+    /// Connects to the supervisor that listens at `socket`.
+    pub fn open(socket: &Path) -> Result<Self, ClientError> {
+        Connection::open(socket).map(Self)
+    }
+
+    /// Asks for one change, and waits until it is done.
+    pub fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.0.ask(request, &[])? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
 /// Asks the supervisor that listens at `socket` what runs.
 pub fn status(socket: &Path) -> Result<Vec<AppStatus>, ClientError> {
     match Connection::open(socket)?.ask(&Request::Status, &[])? {

@@ -63,6 +63,26 @@ pub enum Request {
     Status,
     /// Connect to streams of an app that runs.
     Attach(Attach),
+    /// Make an app one of a mutable pod. Its root stands at its place already.
+    AddApp {
+        /// What it is.
+        spec: Box<executor::AppSpec>,
+    },
+    /// Start an app of a mutable pod, for the first time or again.
+    StartApp {
+        /// Its name.
+        app: String,
+    },
+    /// End an app of a mutable pod; `Done` follows its end.
+    StopApp {
+        /// Its name.
+        app: String,
+    },
+    /// Forget an app of a mutable pod, which does not run. Its root is left to the client.
+    RemoveApp {
+        /// Its name.
+        app: String,
+    },
 }
 
 /// The streams of an app to connect to.

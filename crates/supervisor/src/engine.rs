@@ -6,6 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use executor::AppSpec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -58,6 +59,9 @@ pub(crate) fn run() -> Result<u8, Error> {
         inherited,
         grace: Duration::from_millis(spec.stop_grace_ms),
     };
+    if spec.console_is_journal {
+        shared.log.set_console_is_journal();
+    }
     let mut apps = Vec::new();
     for app in spec.apps {
         let name = app.name.clone();
@@ -70,6 +74,7 @@ pub(crate) fn run() -> Result<u8, Error> {
         shared,
         apps,
         sessions: Vec::new(),
+        group,
         mutable: spec.mutable,
         debug: spec.debug,
         failure: None,
@@ -105,6 +110,7 @@ struct Engine {
     shared: Shared,
     apps: Vec<App>,
     sessions: Vec<Session>,
+    group: PodGroup,
     mutable: bool,
     debug: bool,
     /// The status of the first app that failed.
@@ -151,8 +157,8 @@ impl Engine {
                 Token::Log => self.shared.log.flush(),
                 Token::App(index, source) => self.apps[index].handle(source, &mut self.shared),
                 Token::Session(index) => {
-                    if let Some(Wish::Stop { force }) = self.sessions[index].handle(&mut self.apps) {
-                        self.stop(force);
+                    if let Some(wish) = self.sessions[index].handle(&mut self.apps) {
+                        self.fulfil(wish, index);
                     }
                 }
             }
@@ -262,6 +268,73 @@ impl Engine {
         }
     }
 
+    fn fulfil(&mut self, wish: Wish, session: usize) {
+        let outcome = match wish {
+            Wish::Stop { force } => return self.stop(force),
+            Wish::Add(spec) => self.add(*spec),
+            Wish::Start(app) => self.start_app(&app),
+            Wish::StopApp(name) => match self.mutable_app(&name) {
+                Ok(index) if self.apps[index].is_new() => Ok(()),
+                Ok(index) => {
+                    self.apps[index].stop(&mut self.shared);
+                    return self.sessions[session].wait_for(name);
+                }
+                Err(error) => Err(error),
+            },
+            Wish::Remove(app) => self.remove_app(&app),
+        };
+        self.sessions[session].fulfil(outcome.map_err(|error| error.to_string()));
+    }
+
+    fn check_mutable(&self) -> Result<(), Error> {
+        if self.is_stopping {
+            return Err("The pod is about to end".into());
+        }
+        if self.mutable { Ok(()) } else { Err("The apps of this pod cannot be changed".into()) }
+    }
+
+    fn mutable_app(&self, name: &str) -> Result<usize, Error> {
+        self.check_mutable()?;
+        let found = self.apps.iter().position(|app| app.name() == name);
+        found.ok_or_else(|| format!("There is no app {name:?} in this pod").into())
+    }
+
+    fn add(&mut self, spec: AppSpec) -> Result<(), Error> {
+        self.check_mutable()?;
+        crate::pod::check_name(&spec.name)?;
+        if self.apps.iter().any(|app| app.name() == spec.name) {
+            return Err(format!("There is an app {:?} in this pod already", spec.name).into());
+        }
+        check_bounds(&spec)?;
+        self.group.enable(std::iter::once(&spec.cgroup))?;
+        self.apps.push(App::open(spec, &self.group, &mut self.shared)?);
+        Ok(())
+    }
+
+    fn start_app(&mut self, name: &str) -> Result<(), Error> {
+        let index = self.mutable_app(name)?;
+        let app = &self.apps[index];
+        if app.is_exited() {
+            let again = App::open(app.spec().clone(), &self.group, &mut self.shared)?;
+            self.apps[index] = again;
+        } else if !app.is_new() {
+            return Err(format!("App {name:?} runs already").into());
+        }
+        self.apps[index].start(&mut self.shared);
+        Ok(())
+    }
+
+    fn remove_app(&mut self, name: &str) -> Result<(), Error> {
+        let index = self.mutable_app(name)?;
+        if !self.apps[index].is_new() && !self.apps[index].is_exited() {
+            return Err(format!("App {name:?} is running: stop it first").into());
+        }
+        self.apps.remove(index);
+        self.group.remove(name)?;
+        self.shared.status.forget(name)?;
+        Ok(())
+    }
+
     fn accept(&mut self) {
         let Some(control) = &self.control else { return };
         if let Ok(socket) = rustix::net::accept_with(control, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -308,7 +381,9 @@ impl Engine {
                 self.apps_speak = true;
             }
         }
-        if !self.is_ready && !self.is_stopping && self.apps.iter().all(App::is_settled) {
+        // A mutable pod is ready for apps.
+        let settled = self.mutable || self.apps.iter().all(App::is_settled);
+        if !self.is_ready && !self.is_stopping && settled {
             self.set_ready(true);
             notify("READY=1");
             // Behind it, because nspawn has words of its own for that. What apps say of themselves counts more.
@@ -366,7 +441,23 @@ impl Engine {
                 break;
             }
         }
-        self.failure.unwrap_or(0)
+        // The apps of a mutable pod have statuses of their own.
+        self.failure.filter(|_| !self.mutable).unwrap_or(0)
+    }
+}
+
+/// Refuses an app that is to have more than its pod was started with.
+fn check_bounds(spec: &AppSpec) -> Result<(), Error> {
+    let has = executor::capabilities::names(executor::capabilities::bounding());
+    let wanted = match &spec.capabilities {
+        Some(names) => executor::capabilities::names(executor::capabilities::parse(names)?),
+        // Not restricted: whoever has these has all.
+        None => vec!["CAP_SYS_MODULE", "CAP_SYS_RAWIO"],
+    };
+    let missing: Vec<_> = wanted.into_iter().filter(|name| !has.contains(name)).collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("The pod was started without {}", names.join(", ")).into()),
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Log {
     /// What the supervisor itself has to say of them.
     errors: Console,
     journal: Option<Journal>,
+    /// The console is the journal: lines go there once, as entries.
+    console_is_journal: bool,
     /// Journal streams of apps whose output clients see as well.
     streams: Vec<Console>,
 }
@@ -54,7 +56,13 @@ impl Log {
         journal: Option<OwnedFd>,
     ) -> Self {
         let journal = journal.map(|socket| Journal { socket, queue: VecDeque::new(), queued: 0 });
-        Log { pod: pod.to_owned(), started, console, errors, journal, streams: Vec::new() }
+        let streams = Vec::new();
+        Log { pod: pod.to_owned(), started, console, errors, journal, console_is_journal: false, streams }
+    }
+
+    /// Says that what is written to the console gets into the journal.
+    pub(crate) fn set_console_is_journal(&mut self) {
+        self.console_is_journal = self.journal.is_some();
     }
 
     /// Adds a journal stream, for [`Log::write_to`].
@@ -90,7 +98,9 @@ impl Log {
         let mut shown = prefix(time.as_secs(), time.subsec_micros(), line.app, line.pid);
         shown.extend(text);
         shown.push(b'\n');
-        if ours { &mut self.errors } else { &mut self.console }.write(&shown);
+        if !self.console_is_journal {
+            if ours { &mut self.errors } else { &mut self.console }.write(&shown);
+        }
         if let Some(journal) = &mut self.journal {
             journal.write(entry(&self.pod, line));
         }

@@ -23,6 +23,9 @@ pub struct PodSpec {
     /// A mutable pod lives on without apps, and when one fails.
     #[serde(default)]
     pub mutable: bool,
+    /// The console is the journal, which has the lines of apps already.
+    #[serde(default)]
+    pub console_is_journal: bool,
     /// Messages about every step on the console.
     #[serde(default)]
     pub debug: bool,
@@ -46,18 +49,20 @@ pub enum PodSpecError {
     Twice(String),
 }
 
+/// Whether an app can be called so.
+pub(crate) fn check_name(name: &str) -> Result<(), PodSpecError> {
+    let is_plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    if name.split('-').all(is_plain) { Ok(()) } else { Err(PodSpecError::Name(name.to_owned())) }
+}
+
 impl PodSpec {
     /// Reads and checks a spec.
     pub fn parse(json: &[u8]) -> Result<Self, PodSpecError> {
         let spec: PodSpec = serde_json::from_slice(json)?;
         for (index, app) in spec.apps.iter().enumerate() {
-            let is_plain = |part: &str| {
-                !part.is_empty()
-                    && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-            };
-            if !app.name.split('-').all(is_plain) {
-                return Err(PodSpecError::Name(app.name.clone()));
-            }
+            check_name(&app.name)?;
             if spec.apps[..index].iter().any(|other| other.name == app.name) {
                 return Err(PodSpecError::Twice(app.name.clone()));
             }
@@ -77,6 +82,7 @@ mod tests {
             apps: names.iter().map(|name| AppSpec::new(name, &["/bin/true"])).collect(),
             stop_grace_ms: 10_000,
             mutable: false,
+            console_is_journal: false,
             debug: false,
         }
     }

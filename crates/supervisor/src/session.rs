@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use executor::{Failed, Outcome, Report, SetupError, Spawned, Step};
+use executor::{AppSpec, Failed, Outcome, Report, SetupError, Spawned, Step};
 use rustix::event::PollFlags;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     incoming: Incoming,
     program: Option<Program>,
     attached: Option<Attached>,
+    /// The app whose end is waited for.
+    waits_for: Option<String>,
     is_over: bool,
 }
 
@@ -62,19 +64,34 @@ struct Program {
 }
 
 /// What a session wants of the pod as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// To end.
     Stop {
         /// At once.
         force: bool,
     },
+    /// Another app.
+    Add(Box<AppSpec>),
+    /// An app to be started.
+    Start(String),
+    /// An app to be stopped.
+    StopApp(String),
+    /// An app to be gone.
+    Remove(String),
 }
 
 impl Session {
     /// `socket` does not block.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Session { socket, incoming: Incoming::default(), program: None, attached: None, is_over: false }
+        Session {
+            socket,
+            incoming: Incoming::default(),
+            program: None,
+            attached: None,
+            waits_for: None,
+            is_over: false,
+        }
     }
 
     /// What is to be watched: the connection, and the program's report.
@@ -129,8 +146,25 @@ impl Session {
         self.flush();
     }
 
+    /// Answers a [`Wish`].
+    pub(crate) fn fulfil(&mut self, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => self.answer(&Response::Done, &[]),
+            Err(message) => self.refuse(message),
+        }
+    }
+
+    /// The answer is [`Response::Done`] when `app` is over.
+    pub(crate) fn wait_for(&mut self, app: String) {
+        self.waits_for = Some(app);
+    }
+
     /// The app called `app` is over.
     pub(crate) fn part(&mut self, app: &str, status: u8) {
+        if self.waits_for.as_deref() == Some(app) {
+            self.waits_for = None;
+            self.answer(&Response::Done, &[]);
+        }
         let Some(attached) = self.attached.as_mut().filter(|attached| attached.app == app) else { return };
         if !attached.is_ending {
             attached.is_ending = true;
@@ -255,6 +289,10 @@ impl Session {
                     None => self.refuse(format!("There is no app {app:?} in this pod")),
                 }
             }
+            Request::AddApp { spec } => return Some(Wish::Add(spec)),
+            Request::StartApp { app } => return Some(Wish::Start(app)),
+            Request::StopApp { app } => return Some(Wish::StopApp(app)),
+            Request::RemoveApp { app } => return Some(Wish::Remove(app)),
             Request::Status => {
                 let apps = apps.iter().map(App::status).collect();
                 self.answer(&Response::Status { apps }, &[]);

@@ -31,7 +31,19 @@ impl Status {
 
     /// Records that `app` has been made.
     pub(crate) fn created(&self, app: &str) -> Result<(), Errno> {
+        self.forget(app)?;
         write(self.directory.as_fd(), &format!("status/{app}-created"), b"")
+    }
+
+    /// Records nothing of `app` any more.
+    pub(crate) fn forget(&self, app: &str) -> Result<(), Errno> {
+        for place in ["", "-created", "-started"] {
+            match rustix::fs::unlinkat(&self.directory, format!("status/{app}{place}"), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// Records that the program of `app` runs.
@@ -100,6 +112,10 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, ["web", "web-created", "web-started"]);
+        status.created("web").unwrap();
+        assert!(!dir.path().join("status/web").exists());
+        status.forget("web").unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("status")).unwrap().count(), 0);
         for _ in 0..2 {
             status.set_ready(true).unwrap();
             assert_eq!(std::fs::read_link(dir.path().join("supervisor-status")).unwrap(), Path::new("ready"));

@@ -351,6 +351,11 @@ impl AppSocket {
     pub(crate) fn open(kind: &str, app: &str) -> std::io::Result<Self> {
         std::fs::create_dir_all(SOCKETS)?;
         let path = Path::new(SOCKETS).join(format!("{kind}-{app}"));
+        // An app that is started again had one before.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;
         // Only processes that have it bound in their root can reach it, and those may, whoever they run as.

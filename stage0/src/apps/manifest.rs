@@ -54,7 +54,10 @@ impl PodRequest {
 }
 
 /// Refuses a mount whose volume there is not.
-fn check_mounts<'a>(mounts: impl IntoIterator<Item = &'a Mount>, volumes: &[Volume]) -> Result<()> {
+pub(crate) fn check_mounts<'a>(
+    mounts: impl IntoIterator<Item = &'a Mount>,
+    volumes: &[Volume],
+) -> Result<()> {
     for mount in mounts {
         let known = mount.app_volume.is_some() || volumes.iter().any(|volume| volume.name == mount.volume);
         ensure!(known, "dangling mount point {:?}: volume {:?} not found", mount.path, mount.volume.as_str());
@@ -90,7 +93,12 @@ pub(crate) fn generate(pod: PodRequest, apps: &[(AppRequest, ImageFacts<'_>)]) -
     Ok(manifest)
 }
 
-fn runtime_app(pod: &PodRequest, request: &AppRequest, image: ImageFacts<'_>) -> Result<RuntimeApp> {
+/// An app of `image`.
+pub(crate) fn runtime_app(
+    pod: &PodRequest,
+    request: &AppRequest,
+    image: ImageFacts<'_>,
+) -> Result<RuntimeApp> {
     check_platform(image.manifest)?;
     let mut app = match (&image.manifest.app, &request.exec) {
         (Some(app), _) => app.clone(),

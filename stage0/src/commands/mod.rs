@@ -4,6 +4,7 @@
 //! An error that `run` returns is printed as `<command>: <outermost>: <innermost>` and ends in exit code 254.
 //! A `bool` in `XArgs` is a flag in Go's manner (`--flag`, `--flag=false`) without further attributes.
 
+pub(crate) mod app;
 mod attach;
 pub(crate) mod cat_manifest;
 mod completion;
@@ -63,7 +64,8 @@ impl Entry {
 }
 
 /// Commands that have subcommands.
-pub(crate) const GROUPS: [(&str, &str); 2] = [
+pub(crate) const GROUPS: [(&str, &str); 3] = [
+    ("app", "Operate on apps of a running pod (experimental: RKT_EXPERIMENT_APP=true)"),
     ("image", "Operate on image(s) in the local store"),
     ("pod", "Operate on pods that have a file, as systemd runs them"),
 ];
@@ -97,8 +99,102 @@ macro_rules! entry {
     };
 }
 
+fn app_exec(context: &Context, args: &enter::EnterArgs) -> Result<ExitCode> {
+    app::experiment()?;
+    enter::run(context, args)
+}
+
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 34] = [
+pub(crate) static TABLE: [Entry; 42] = [
+    Entry {
+        run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches(matches)?),
+        hidden: true,
+        style: Style::Images(PerApp::All),
+        description: "The image must be in the store. The app does not run before rkt app start.",
+        ..entry::<app::add::AddArgs>(
+            &["app", "add"],
+            "Add an app to a pod that runs",
+            "[--mnt-volume=NAME,kind=KIND,...,target=PATH] UUID IMAGEID [image flags] [-- image-args]",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| app_exec(context, &enter::EnterArgs::from_arg_matches(matches)?),
+        hidden: true,
+        style: Style::Leading,
+        description: "The same as rkt enter.",
+        ..entry::<enter::EnterArgs>(
+            &["app", "exec"],
+            "Execute a command in an app of a running pod",
+            "[--app=APPNAME] UUID [CMD [ARGS ...]]",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| app::show::list(context, &app::show::ListArgs::from_arg_matches(matches)?),
+        hidden: true,
+        ..entry::<app::show::ListArgs>(&["app", "list"], "List the apps of a pod", "UUID", |_, _| {
+            Ok(ExitCode::SUCCESS)
+        })
+    },
+    Entry {
+        run: |context, matches| app::rm::run(context, &app::change::ChangeArgs::from_arg_matches(matches)?),
+        hidden: true,
+        ..entry::<app::change::ChangeArgs>(
+            &["app", "rm"],
+            "Remove an app that does not run from a pod",
+            "--app=APPNAME UUID",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| {
+            app::sandbox::run(context, &app::sandbox::SandboxArgs::from_arg_matches(matches)?)
+        },
+        hidden: true,
+        ..entry::<app::sandbox::SandboxArgs>(
+            &["app", "sandbox"],
+            "Start a pod without apps, which more can be added to",
+            "[--port=NAME:PROTOCOL:PODPORT:HOSTIP:HOSTPORT]",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| {
+            app::change::start(context, &app::change::ChangeArgs::from_arg_matches(matches)?)
+        },
+        hidden: true,
+        ..entry::<app::change::ChangeArgs>(
+            &["app", "start"],
+            "Start an app of a pod that runs",
+            "--app=APPNAME UUID",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| {
+            app::show::status(context, &app::show::StatusArgs::from_arg_matches(matches)?)
+        },
+        hidden: true,
+        ..entry::<app::show::StatusArgs>(
+            &["app", "status"],
+            "Show what an app of a pod does",
+            "--app=APPNAME UUID",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
+    Entry {
+        run: |context, matches| {
+            app::change::stop(context, &app::change::ChangeArgs::from_arg_matches(matches)?)
+        },
+        hidden: true,
+        ..entry::<app::change::ChangeArgs>(
+            &["app", "stop"],
+            "Stop an app of a pod that runs",
+            "--app=APPNAME UUID",
+            |_, _| Ok(ExitCode::SUCCESS),
+        )
+    },
     entry!(
         &["attach"],
         "Attach to an app running within a rkt pod",

@@ -12,6 +12,8 @@ pub(crate) struct Abi {
     pub(crate) run: String,
     /// The version of the interface that the stage1 speaks.
     pub(crate) version: u32,
+    /// It can change the apps of a pod that runs.
+    pub(crate) mutable: bool,
 }
 
 impl Abi {
@@ -20,7 +22,9 @@ impl Abi {
         let run = program(manifest, Operation::Run)?;
         let inside = run.starts_with('/') && !run.split('/').any(|part| part == "..");
         ensure!(inside, "The \"run\" entrypoint {run:?} of the stage1 is no absolute path in its root");
-        Ok(Self { run: run.to_owned(), version: interface_version(manifest)? })
+        let changes = [Operation::AppAdd, Operation::AppStart, Operation::AppStop, Operation::AppRemove];
+        let mutable = changes.iter().all(|change| program(manifest, *change).is_ok());
+        Ok(Self { run: run.to_owned(), version: interface_version(manifest)?, mutable })
     }
 }
 
@@ -39,7 +43,7 @@ mod tests {
     fn annotations() {
         let run = r#"{"name":"coreos.com/rkt/stage1/run","value":"/init"}"#;
         let version = r#"{"name":"coreos.com/rkt/stage1/interface-version","value":"6"}"#;
-        assert_eq!(read(run).unwrap(), Abi { run: "/init".to_owned(), version: 1 });
+        assert_eq!(read(run).unwrap(), Abi { run: "/init".to_owned(), version: 1, mutable: false });
         assert_eq!(read(&format!("{run},{version}")).unwrap().version, 6);
         for wrong in [version, &run.replace("/init", "init"), &run.replace("/init", "/a/../../init")] {
             assert!(read(wrong).is_err(), "{wrong}");

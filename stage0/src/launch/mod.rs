@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use appc::value::NetList;
 use pod::{Held, PodDir, Pods};
 use rustix::fs::{Mode, OFlags};
@@ -40,6 +40,8 @@ pub(crate) struct RunRequest {
     pub(crate) hostname: Option<String>,
     pub(crate) interactive: bool,
     pub(crate) ipc: Option<Ipc>,
+    /// Apps come and go.
+    pub(crate) mutable: bool,
 }
 
 /// Becomes the stage1 of the pod `held`, which stands in `run`. Returns only when that fails.
@@ -51,6 +53,10 @@ pub(crate) fn launch(
     roots: &Roots,
     request: &RunRequest,
 ) -> Result<Infallible> {
+    ensure!(
+        !request.mutable || abi.mutable,
+        "the stage1 does not support mutable pods: its manifest lacks annotations coreos.com/rkt/stage1/app/…"
+    );
     let path = pods.path(held.place, held.uuid);
     let cannot_enter = || format!("Cannot enter {}", path.display());
     rustix::process::chdir(&path).with_context(cannot_enter)?;
@@ -110,6 +116,9 @@ fn arguments(context: &Context, abi: &Abi, request: &RunRequest) -> Vec<String> 
             since(3, flag.to_owned());
         }
     }
+    if request.mutable {
+        since(5, "--mutable".to_owned());
+    }
     if let Some(ipc) = request.ipc {
         since(6, format!("--ipc={}", ipc.as_str()));
     }
@@ -144,6 +153,7 @@ mod tests {
             hostname: None,
             interactive: false,
             ipc: None,
+            mutable: false,
         }
     }
 
@@ -154,11 +164,12 @@ mod tests {
             hostname: Some("box".to_owned()),
             interactive: true,
             ipc: Some(Ipc::Parent),
+            mutable: true,
         }
     }
 
     fn arguments_of(version: u32, context: &Context, request: &RunRequest) -> String {
-        arguments(context, &Abi { run: "/init".to_owned(), version }, request).join(" ")
+        arguments(context, &Abi { run: "/init".to_owned(), version, mutable: true }, request).join(" ")
     }
 
     #[test]
@@ -177,8 +188,8 @@ mod tests {
             (1, String::new()),
             (2, " --hostname=box".to_owned()),
             (3, format!(" --hostname=box {insecure}")),
-            (5, format!(" --hostname=box {names} {insecure}")),
-            (6, format!(" --hostname=box {names} {insecure} --ipc=parent")),
+            (5, format!(" --hostname=box {names} {insecure} --mutable")),
+            (6, format!(" --hostname=box {names} {insecure} --mutable --ipc=parent")),
         ] {
             assert_eq!(arguments_of(version, &context, &full()), format!("{first}{rest}"), "{version}");
         }

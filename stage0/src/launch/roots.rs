@@ -70,7 +70,8 @@ pub(crate) fn mount_stage1(pod: &PodDir, tree: &Tree) -> Result<OwnedFd> {
     Ok(pod.open_directory("stage1/rootfs")?)
 }
 
-fn mount_tree(tree: &Tree, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
+/// Mounts `tree` with the writable directories `dirs` on `target`.
+pub(crate) fn mount_tree(tree: &Tree, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
     let handles = open_layers(tree)?;
     let lowers: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
     let upper = Upper { upper: dirs.upper.as_fd(), work: dirs.work.as_fd() };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use appc::PodManifest;
 
 use super::environment::EnvironmentArgs;
 use super::pull::{PullArgs, PullPolicy};
@@ -63,6 +64,8 @@ pub(crate) enum PodSource {
     Images { pod: PodRequest, apps: Vec<AppRequest>, pull: PullPolicy },
     /// A manifest in a file.
     Manifest(PathBuf),
+    /// This manifest, without apps.
+    Made(Box<PodManifest>),
 }
 
 impl PodFlags {

@@ -79,6 +79,7 @@ impl RuntimeArgs {
             hostname: self.hostname.clone().filter(|name| !name.is_empty()),
             interactive: self.interactive,
             ipc: Ipc::parse(self.ipc.as_deref())?,
+            mutable: false,
         })
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn request(file: &PodFile) -> Result<Request> {
         hosts_entry: pod.hosts.clone(),
     };
     let run = RunRequest {
+        mutable: false,
         net: pod.network(),
         names: dns.parse()?,
         hostname: pod.hostname.clone(),

@@ -36,6 +36,7 @@ macro_rules! under_supervised_walls {
     )+};
 }
 
+mod app;
 mod attach;
 mod bad_input;
 mod cli;
