@@ -19,7 +19,7 @@ pub struct AppSpec {
     pub user: String,
     /// Name, number, or absolute path of a file in the app's root whose group it is.
     pub group: String,
-    /// Supplementary groups. None are added from the image's group file.
+    /// Supplementary groups, beside those of which the image's group file says that a user given by name is a member.
     #[serde(default)]
     pub supplementary_gids: Vec<u32>,
     /// Absolute, in the app's root.

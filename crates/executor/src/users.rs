@@ -63,19 +63,26 @@ pub enum UserError {
 ///
 /// A group that cannot be found and has the name of the user is taken to be the user's own: images made from
 /// Docker's say both by one name, and often have the user only. Then the gid is the uid, as ever.
+///
+/// A user given by name is also in the groups whose entries list it, as after a login. Root is in none.
 pub fn resolve(
     root: BorrowedFd<'_>,
     user: &str,
     group: &str,
     supplementary: &[u32],
 ) -> Result<Identity, UserError> {
+    let mut groups = supplementary.to_vec();
     let uid = if let Some(id) = id(user) {
         id
     } else if user.starts_with('/') {
         owner(root, user)?.0
     } else {
-        find(root, "/etc/passwd", user)?.ok_or_else(|| UserError::NoUser(user.to_owned()))?
+        let uid = find(root, "/etc/passwd", user)?.ok_or_else(|| UserError::NoUser(user.to_owned()))?;
+        groups.extend(memberships(&database(root, "/etc/group")?, user));
+        uid
     };
+    groups.sort_unstable();
+    groups.dedup();
     let gid = if let Some(id) = id(group) {
         id
     } else if group.starts_with('/') {
@@ -87,7 +94,7 @@ pub fn resolve(
             None => return Err(UserError::NoGroup(group.to_owned())),
         }
     };
-    Ok(Identity { uid, gid, groups: supplementary.to_vec() })
+    Ok(Identity { uid, gid, groups })
 }
 
 /// An id that needs no file.
@@ -111,8 +118,11 @@ fn owner(root: BorrowedFd<'_>, path: &str) -> Result<(u32, u32), UserError> {
 }
 
 fn find(root: BorrowedFd<'_>, file: &'static str, name: &str) -> Result<Option<u32>, UserError> {
-    let text = read(root, file).map_err(|source| UserError::Database { file, source })?;
-    Ok(lookup(&text, name))
+    Ok(lookup(&database(root, file)?, name))
+}
+
+fn database(root: BorrowedFd<'_>, file: &'static str) -> Result<Vec<u8>, UserError> {
+    read(root, file).map_err(|source| UserError::Database { file, source })
 }
 
 /// The contents of a regular file of the image; nothing when there is none.
@@ -140,6 +150,18 @@ fn lookup(text: &[u8], name: &str) -> Option<u32> {
         }
         number(std::str::from_utf8(fields.nth(1)?).ok()?)
     })
+}
+
+/// The groups that list `user` in their fourth field. The kernel takes so many and no more.
+fn memberships(text: &[u8], user: &str) -> Vec<u32> {
+    const MOST: usize = 65_536;
+    let group_of = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
+        let [name, _, id, members] = fields[..] else { return None };
+        let is_member = members.split(|&byte| byte == b',').any(|member| member == user.as_bytes());
+        (is_member && !name.starts_with(b"#")).then(|| number(std::str::from_utf8(id).ok()?)).flatten()
+    };
+    text.split(|&byte| byte == b'\n').filter_map(group_of).take(MOST).collect()
 }
 
 #[cfg(test)]
@@ -184,9 +206,17 @@ mod tests {
             let found = resolve(root.as_fd(), user, group, &[7]).ok();
             assert_eq!(found.as_ref().map(|found| (found.uid, found.gid)), wanted, "{user}:{group}");
             if let Some(found) = found {
-                assert_eq!(found.groups, [7]);
+                let listed: &[u32] = if user == "web" { &[7, 50] } else { &[7] };
+                assert_eq!(found.groups, listed, "{user}");
             }
         }
+    }
+
+    #[test]
+    fn groups_list_their_members() {
+        let text = b"a:x:1:web\nb:x:2:lone,web\nc:x:3:webs\n#d:x:4:web\ne:x:five:web\nf:x:6\nweb:x:7:\n";
+        assert_eq!(memberships(text, "web"), [1, 2]);
+        assert!(memberships(text, "nobody").is_empty());
     }
 
     #[test]

@@ -128,7 +128,10 @@ fn check_way(
         pods::run(ground, stage1, &pods::Pod { script: probe.script, ask, option: None, with_neighbour });
     let wants = |app: &str, wanted: &str| match verdict_of(&output, app) {
         Some(found) if found == wanted => Ok(()),
-        found => Err(format!("{app}: {found:?} instead of {wanted:?}\n{output}")),
+        found => {
+            let seen = report(ground, stage1, probe, ask);
+            Err(format!("{app}: {found:?} instead of {wanted:?}\n{output}\n{seen}"))
+        }
     };
     let named = |what: &str| match output.stderr.contains(probe.named) {
         true => Ok(()),
@@ -142,6 +145,13 @@ fn check_way(
         Verdict::Refused => return Err(format!("it is not refused\n{output}")),
     }
     if with_neighbour { wants("neighbour", "free") } else { Ok(()) }
+}
+
+/// What an app that has asked sees of itself.
+fn report(ground: &impl Ground, stage1: Stage1, probe: &Probe, ask: &Ask) -> Output {
+    let files = ["status", "cgroup", "limits", "mountinfo"].map(|file| format!("cat /proc/self/{file};"));
+    let script = format!("{}\n{} ls -l /proc/self/ns", probe.script, files.concat());
+    pods::run(ground, stage1, &pods::Pod { script: &script, ask, option: None, with_neighbour: false })
 }
 
 /// The same script where nothing was asked for.

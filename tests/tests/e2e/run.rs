@@ -11,6 +11,7 @@ under_both_walls!(
     gives_the_default_environment,
     merges_environments_in_order,
     sets_user_and_group,
+    puts_a_user_into_the_groups_of_the_image,
     sets_the_working_directory,
     protects_a_read_only_root,
     keeps_writes_out_of_the_image,
@@ -112,6 +113,21 @@ fn sets_user_and_group(case: &Case) {
     case.run([case.busybox(), "--user=nobody-by-this-name", "--exec=/bin/true"])
         .fails(254)
         .says("nobody-by-this-name");
+}
+
+/// By name as after a login, by number in none; never by what the host's files say.
+fn puts_a_user_into_the_groups_of_the_image(case: &Case) {
+    let groups = |user: &str| {
+        let user = format!("--user={user}");
+        // A file can be given to a group by its members only.
+        let script = "touch /tmp/file; for group in 1003 1002 4; do chown :$group /tmp/file 2>/dev/null && echo in $group; done";
+        let words = [case.busybox(), "--exec=/bin/sh", &user, "--group=staff", "--", "-c", script];
+        let output = case.run(words).output();
+        let lines = app_lines(&output.stdout).into_iter().filter(|line| line.starts_with("in "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(groups("alice"), ["in 1003", "in 1002"]);
+    assert_eq!(groups("1001"), ["in 1002"]);
 }
 
 fn sets_the_working_directory(case: &Case) {

@@ -2,3 +2,4 @@
 
 mod limits;
 mod reboot;
+mod units;
