@@ -9,26 +9,28 @@
 //! that failed before it. Draining means: the main process has ended, others of its cgroup have been asked to. From
 //! every place an app can be told to stop, and be killed when its time is up.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod clients;
+mod hearing;
+mod processes;
+
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use executor::spec::AppSpec;
-use executor::{
-    Identity, Mounts, NOTIFY_SOCKET, Outcome, Process, Report, SetupError, Sockets, Spawned, Step,
-};
+use executor::{Identity, Report, Spawned, Step};
 use rustix::process::{Pid, Signal};
 use sys::process::Child;
 
 use crate::cgroup::{AppGroup, PodGroup};
-use crate::control::{AppState, AppStatus, Endpoint, WindowSize};
+use crate::control::{AppState, AppStatus};
 use crate::inherited::Inherited;
-use crate::lines;
 use crate::log::{Line, Log};
 use crate::restart::{Next, Restarts};
 use crate::status::Status;
-use crate::streams::{AppSocket, Input, Streams};
-use crate::violations::{self, Heard};
+use crate::streams::{AppSocket, Streams};
+
+pub(crate) use hearing::Source;
 
 /// What all apps of a pod share.
 #[derive(Debug)]
@@ -202,94 +204,6 @@ impl App {
         }
     }
 
-    fn spawn(&self, shared: &Shared) -> Result<Spawned, SetupError> {
-        let root = Identity::root();
-        let mut environment = Vec::new();
-        let mut sockets = Vec::new();
-        let (argv, identity) = match self.phase {
-            Phase::PreStart => (self.spec.event_handlers.pre_start.as_ref(), &root),
-            Phase::PostStop => (self.spec.event_handlers.post_stop.as_ref(), &root),
-            _ => {
-                if self.notify.is_some() {
-                    environment.push(("NOTIFY_SOCKET".to_owned(), NOTIFY_SOCKET.to_owned()));
-                    if let Some(period) = self.spec.watchdog_usec {
-                        environment.push(("WATCHDOG_USEC".to_owned(), period.to_string()));
-                    }
-                }
-                for name in &self.spec.sockets {
-                    let called = shared.inherited.called(name);
-                    sockets.extend(called.map(|(name, socket)| (name.clone(), socket.as_fd())));
-                }
-                (Some(&self.spec.exec), &self.identity)
-            }
-        };
-        let stdio = self.streams.stdio().step(|| "open the standard streams".to_owned())?;
-        let mounts = match &self.mounts {
-            Some(mounts) => Mounts::Join(mounts.as_fd()),
-            None => Mounts::Build {
-                root: &self.root,
-                sockets: Sockets {
-                    notify: self.notify.as_ref().map(AppSocket::path),
-                    syslog: self.syslog.as_ref().map(AppSocket::path),
-                },
-            },
-        };
-        executor::spawn(&Process {
-            spec: &self.spec,
-            identity,
-            argv: argv.map_or(&[], Vec::as_slice),
-            search_path: self.spec.search_path.as_deref(),
-            environment: &environment,
-            mounts,
-            cgroup: Some(self.group.as_fd()),
-            stdio: stdio.each_ref().map(AsFd::as_fd),
-            // A handler would take it along when it ends.
-            controls_terminal: self.streams.has_terminal && self.phase == Phase::Starting,
-            sockets: &sockets,
-        })
-    }
-
-    /// Starts a program beside the app's own, for somebody who enters it.
-    pub(crate) fn enter(
-        &self,
-        argv: &[String],
-        environment: &[(String, String)],
-        stdio: [BorrowedFd<'_>; 3],
-        controls_terminal: bool,
-    ) -> Result<Spawned, SetupError> {
-        let (Some(mounts), Phase::Starting | Phase::Running) = (&self.mounts, self.phase) else {
-            return Err(SetupError::Reported(format!("App {:?} is not running", self.spec.name)));
-        };
-        let path =
-            self.spec.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
-        executor::spawn(&Process {
-            spec: &self.spec,
-            identity: &self.identity,
-            argv,
-            search_path: path.or(self.spec.search_path.as_deref()),
-            environment,
-            mounts: Mounts::Join(mounts.as_fd()),
-            cgroup: Some(self.group.as_fd()),
-            stdio,
-            controls_terminal,
-            sockets: &[],
-        })
-    }
-
-    /// Why a program does not run in it.
-    pub(crate) fn explanation(&self, error: &SetupError) -> String {
-        match error {
-            SetupError::Exec { path, errno } => executor::program::explain(self.rootfs.as_fd(), path, *errno),
-            other => other.to_string(),
-        }
-    }
-
-    /// Says it as a line of the app.
-    fn explain(&self, shared: &mut Shared, error: &SetupError) {
-        let text = format!("Error: {}", self.explanation(error));
-        self.say(shared, 3, text.as_bytes());
-    }
-
     fn say(&self, shared: &mut Shared, priority: u8, text: &[u8]) {
         let pid = self.pid();
         shared.log.say(Line { app: &self.spec.name, pid, priority, facility: None, text });
@@ -310,142 +224,9 @@ impl App {
         }
     }
 
-    /// What is to be watched.
-    pub(crate) fn descriptors(&self, congested: bool) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
-        let report = self.running.as_ref().and_then(|running| running.report.as_ref());
-        let outputs = self.streams.outputs.iter().enumerate();
-        report
-            .map(|report| (Source::Report, report.as_fd()))
-            .into_iter()
-            .chain(self.notify.as_ref().map(|socket| (Source::Notify, socket.as_fd())))
-            .chain(self.listeners.iter().enumerate().filter_map(|(index, listener)| {
-                listener.as_ref().map(|listener| (Source::Filter(index), listener.as_fd()))
-            }))
-            .chain(self.syslog.as_ref().filter(|_| !congested).map(|socket| (Source::Syslog, socket.as_fd())))
-            .chain(outputs.filter(move |_| !congested).filter_map(|(index, output)| {
-                output.as_ref().map(|output| (Source::Output(index), output.as_fd()))
-            }))
-            .chain(
-                self.streams
-                    .terminal
-                    .iter()
-                    .filter(move |_| !congested)
-                    .filter_map(|terminal| terminal.waiting().map(|terminal| (Source::Terminal, terminal))),
-            )
-    }
-
-    /// What is to be watched for writing: standard input, while clients have sent more than the app has read.
-    pub(crate) fn waiting_input(&self) -> Option<BorrowedFd<'_>> {
-        self.streams.input.as_ref().and_then(Input::waiting)
-    }
-
-    /// One of the descriptors is ready.
-    pub(crate) fn handle(&mut self, source: Source, shared: &mut Shared) {
-        match source {
-            Source::Report => self.hear_report(Report::receive, shared),
-            Source::Notify => self.hear_notifications(),
-            Source::Syslog => self.hear_syslog(shared),
-            Source::Filter(index) => self.hear_violation(index, shared),
-            Source::Output(index) => {
-                let (name, pid) = (&self.spec.name, self.pid());
-                let journal = self.streams.journals[index];
-                if let Some(output) = &mut self.streams.outputs[index] {
-                    output.read(|text| write_line(&mut shared.log, journal, name, pid, text));
-                }
-            }
-            Source::Terminal => {
-                if let Some(terminal) = &mut self.streams.terminal {
-                    terminal.read();
-                }
-            }
-            Source::Input => {
-                if let Some(input) = &mut self.streams.input {
-                    input.flush();
-                }
-            }
-        }
-    }
-
-    fn hear_report(&mut self, take: fn(&mut Report) -> Option<Outcome>, shared: &mut Shared) {
-        let Some(running) = &mut self.running else { return };
-        let Some(report) = &mut running.report else { return };
-        let outcome = take(report);
-        let listener = report.take_listener();
-        if outcome.is_some() {
-            running.report = None;
-        }
-        listener.into_iter().for_each(|listener| self.watch(listener));
-        let Some(outcome) = outcome else { return };
-        match outcome {
-            Outcome::Started { mounts } => {
-                self.mounts = mounts.or(self.mounts.take());
-                if self.phase == Phase::Starting {
-                    self.phase = Phase::Running;
-                    self.watchdog = None;
-                    if let Err(errno) = shared.status.started(&self.spec.name) {
-                        self.complain(shared, "record the start", errno);
-                    }
-                }
-            }
-            // The process ends with a status that says so.
-            Outcome::Failed(error) => self.explain(shared, &error),
-        }
-    }
-
-    /// Hears from now on what the filter of one of its processes refers.
-    pub(crate) fn watch(&mut self, listener: OwnedFd) {
-        match self.listeners.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(listener),
-            None => self.listeners.push(Some(listener)),
-        }
-    }
-
-    fn hear_violation(&mut self, index: usize, shared: &mut Shared) {
-        let Some(listener) = self.listeners.get(index).and_then(Option::as_ref) else { return };
-        match violations::hear(listener.as_fd()) {
-            Heard::Nothing => {}
-            Heard::Over => self.listeners[index] = None,
-            Heard::Violation(violation) => {
-                self.violator = violation.process.or(self.violator);
-                self.say(shared, 3, violation.text.as_bytes());
-            }
-        }
-    }
-
     fn complain(&self, shared: &mut Shared, what: &str, errno: rustix::io::Errno) {
         let text = format!("Cannot {what}: {}", executor::program::describe(errno));
         self.say(shared, 4, text.as_bytes());
-    }
-
-    fn hear_notifications(&mut self) {
-        let Some(socket) = &self.notify else { return };
-        let mut buffer = [0; 4096];
-        while let Some(message) = socket.receive(&mut buffer) {
-            for assignment in message.split(|&byte| byte == b'\n') {
-                if let Some(text) = assignment.strip_prefix(b"STATUS=") {
-                    self.status_text = Some(String::from_utf8_lossy(text).into_owned());
-                }
-                match assignment {
-                    b"READY=1" => self.is_ready = true,
-                    b"WATCHDOG=1" => {}
-                    _ => continue,
-                }
-                if let Some(period) = self.spec.watchdog_usec.filter(|_| self.is_ready) {
-                    self.watchdog = Some(Instant::now() + Duration::from_micros(period));
-                }
-            }
-        }
-    }
-
-    fn hear_syslog(&self, shared: &mut Shared) {
-        let Some(socket) = &self.syslog else { return };
-        let mut buffer = [0; 8192];
-        while !shared.log.is_congested() {
-            let Some(message) = socket.receive(&mut buffer) else { return };
-            let (facility, priority, text) = lines::syslog(message);
-            let facility = Some(facility);
-            shared.log.write(Line { app: &self.spec.name, pid: self.pid(), priority, facility, text });
-        }
     }
 
     /// Whether `pid` is its own process of this phase, which has ended.
@@ -542,18 +323,6 @@ impl App {
         if self.group.is_populated() {
             self.group.kill();
         }
-    }
-
-    fn drain_output(&mut self, shared: &mut Shared) {
-        let (name, pid) = (&self.spec.name, self.main_pid.map(|pid| pid.as_raw_nonzero().get()));
-        let outputs = self.streams.outputs.iter_mut().zip(self.streams.journals);
-        for (output, journal) in outputs.filter_map(|(output, journal)| Some((output.as_mut()?, journal))) {
-            output.finish(|text| write_line(&mut shared.log, journal, name, pid, text));
-        }
-        if let Some(terminal) = &mut self.streams.terminal {
-            while terminal.read() {}
-        }
-        self.hear_syslog(shared);
     }
 
     /// Asks it to end.
@@ -668,82 +437,4 @@ impl App {
             endpoints,
         }
     }
-
-    /// Whether clients can connect to `endpoints`.
-    ///
-    /// # Errors
-    /// Why they cannot.
-    pub(crate) fn check_endpoints(&self, endpoints: &[Endpoint]) -> Result<(), String> {
-        let name = &self.spec.name;
-        if self.is_exited() {
-            return Err(format!("App {name:?} has ended"));
-        }
-        let has = &self.streams.endpoints;
-        if let Some(missing) = endpoints.iter().find(|endpoint| !has.contains(endpoint)) {
-            let missing = missing.as_str();
-            return Err(format!("App {name:?} has no {missing} to attach to: {}", Endpoint::list(has)));
-        }
-        match endpoints {
-            [] => Err(format!(
-                "App {name:?} has nothing to attach to: its streams are not of mode stream or tty"
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes what a client sends to its standard input.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        if let Some(input) = &mut self.streams.input {
-            input.feed(bytes);
-        }
-    }
-
-    /// Whether clients should send nothing more for now.
-    pub(crate) fn takes_no_input(&self) -> bool {
-        self.streams.input.as_ref().is_some_and(Input::is_congested)
-    }
-
-    /// Sets the size of the terminal that clients see.
-    pub(crate) fn resize(&self, size: WindowSize) {
-        if let Some(terminal) = &self.streams.terminal {
-            terminal.resize(size);
-        }
-    }
-
-    /// What clients are to get: the number of a stream, and bytes.
-    pub(crate) fn take_fresh(&mut self) -> Vec<(u8, Vec<u8>)> {
-        self.streams.take_fresh()
-    }
-
-    /// The status that clients are told of, once it is over.
-    pub(crate) fn final_status(&self) -> Option<u8> {
-        self.is_exited().then(|| self.status.unwrap_or(0))
-    }
-}
-
-/// What can be ready for an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Its process has something to report.
-    Report,
-    /// A message on its notify socket.
-    Notify,
-    /// A message on its `/dev/log`.
-    Syslog,
-    /// A call that a filter of its does not allow.
-    Filter(usize),
-    /// Bytes on standard output (0) or error (1).
-    Output(usize),
-    /// Bytes on the terminal that clients see.
-    Terminal,
-    /// Room in its standard input.
-    Input,
-}
-
-fn write_line(log: &mut Log, journal: Option<usize>, app: &str, pid: Option<i32>, text: &[u8]) {
-    if let Some(stream) = journal {
-        return log.write_to(stream, text);
-    }
-    let (priority, text) = lines::priority(text);
-    log.write(Line { app, pid, priority, facility: None, text });
 }
