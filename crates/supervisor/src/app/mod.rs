@@ -323,6 +323,7 @@ impl App {
         if self.group.is_populated() {
             self.group.kill();
         }
+        self.listeners.clear();
     }
 
     /// Asks it to end.
