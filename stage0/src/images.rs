@@ -71,8 +71,11 @@ pub(crate) fn find(context: &Context, request: &AppRequest, pull: PullPolicy) ->
     let reference = ImageReference::parse(text, |path| Path::new(path).is_file())?;
     let found = by_reference(context, &reference, request.signature.as_deref(), pull)?;
     if let Some(id) = &request.image_id {
-        let is_pinned = found.key() == id.as_str() || id.as_str().starts_with(found.key());
-        ensure!(is_pinned, "image {text:?} is {}, but the pod is pinned to {id}", found.key());
+        ensure!(
+            found.key().starts_with(id.key()),
+            "image {text:?} is {}, but the pod is pinned to {id}",
+            found.key()
+        );
     }
     remote::dependencies::fetch(context, &found.image, pull)?;
     Ok(found)
@@ -194,7 +197,8 @@ pub(crate) fn remove(context: &Context, image: &StoredImage) -> Result<()> {
 /// Removes the images that no pod uses and nobody used for `age`, and what is left of others.
 pub(crate) fn collect_garbage(context: &Context, age: Duration) -> Result<Vec<Image>> {
     let _lock = store_lock::exclude(context.data_dir()?)?;
-    let keys = keys_in_use(context)?;
+    let mut keys = keys_in_use(context)?;
+    keys.extend(crate::pod_file::pins::keys(context)?);
     Ok(context.store()?.collect_garbage(age, &keys, &trees_in_use(context)?)?)
 }
 

@@ -75,6 +75,9 @@ pub struct AppSpec {
     /// With [`AppSpec::notify`]: it must also send `WATCHDOG=1` that often (microseconds), or it is killed.
     #[serde(default)]
     pub watchdog_usec: Option<u64>,
+    /// The number of the signal that asks the app to end; SIGTERM when absent.
+    #[serde(default)]
+    pub stop_signal: Option<i32>,
     /// Names (`LISTEN_FDNAMES`) of the pod's inherited sockets that the app gets from descriptor 3 on.
     #[serde(default)]
     pub sockets: Vec<String>,
@@ -107,6 +110,7 @@ impl AppSpec {
             no_new_privileges: false,
             seccomp: Seccomp::default(),
             oom_score_adj: None,
+            stop_signal: None,
             rlimits: Vec::new(),
             cgroup: CgroupLimits::default(),
             restart: Restart::default(),

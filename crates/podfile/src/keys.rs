@@ -2,7 +2,7 @@
 
 use appc::Isolator;
 
-use crate::pod::{AppSettings, Ipc, Pod, Pull, Unhealthy};
+use crate::pod::{AppSettings, Ipc, Pod, Pull, Restart, Unhealthy};
 use crate::value::{self, Parsed};
 
 /// One key of a section that becomes a `T`.
@@ -447,6 +447,28 @@ pub static APP: &[Key<AppSettings>] = &[
         |text| value::number(text, -1000, 1000),
         "How soon the app is killed when memory is short, -1000 to 1000."
     ),
+    one!(
+        "PidsLimit",
+        "NUMBER",
+        pids_limit,
+        |text| value::number(text, 1, 4_194_304),
+        "The most processes and threads of the app at one time."
+    ),
+    many!(
+        "Ulimit",
+        "RESOURCE=SOFT[:HARD]",
+        ulimits,
+        one(value::ulimit),
+        "Limits of each process of the app, as in nofile=1024:4096; see getrlimit(2)."
+    ),
+    one!(
+        "Restart",
+        "no|on-failure|always",
+        restart,
+        |text| value::choice(text, &Restart::ALL),
+        "When the app starts again after its end, while the rest of the pod runs on. Not under Isolation=fly: there Restart= of [Service] is for it."
+    ),
+    one!("StopSignal", "SIGNAL", stop_signal, value::signal, "What asks the app to end. Default: SIGTERM."),
     many!(
         "Annotation",
         "NAME=VALUE",

@@ -17,11 +17,13 @@
 //! | [`syntax`], [`words`], [`specifier`] | what unit files look like |
 //! | [`keys`] | the keys of `[Pod]` and `[App]`, one table |
 //! | [`read()`] | from files to a [`PodFile`], with everything that is wrong |
+//! | [`import`] | pod files from quadlets and from units |
 //! | [`unit`] | the units that a pod becomes |
 //!
 //! Everything works on handles of directories and on text: no network, no D-Bus, no look at images.
 
 pub mod diagnostic;
+pub mod import;
 pub mod keys;
 mod name;
 pub mod pod;

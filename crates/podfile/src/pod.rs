@@ -182,6 +182,23 @@ pub enum Ready {
     Notify,
 }
 
+/// When an app that has ended starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When it failed.
+    OnFailure,
+    /// Whatever its status.
+    Always,
+}
+
+impl Restart {
+    /// All, with their words.
+    pub const ALL: [(&'static str, Restart); 3] =
+        [("no", Restart::No), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
+}
+
 /// What becomes of a pod whose app is not healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unhealthy {
@@ -260,6 +277,14 @@ pub struct AppSettings {
     pub cpu_shares: Option<u32>,
     /// `OOMScoreAdjust=`
     pub oom_score_adjust: Option<i32>,
+    /// `PidsLimit=`
+    pub pids_limit: Option<u64>,
+    /// `Ulimit=`, as `--rlimit` takes it
+    pub ulimits: Vec<String>,
+    /// `Restart=`
+    pub restart: Option<Restart>,
+    /// `StopSignal=`
+    pub stop_signal: Option<Signal>,
     /// `Annotation=`
     pub annotations: BTreeMap<AcIdentifier, String>,
     /// `Label=`

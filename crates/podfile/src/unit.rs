@@ -128,6 +128,11 @@ impl Writer<'_> {
             let margin = if pod.isolation == Some(Isolation::Fly) { Duration::ZERO } else { STOP_MARGIN };
             lines.push(format!("TimeoutStopSec={}", span(time.saturating_add(margin))));
         }
+        if let (Some(Isolation::Fly), [app]) = (pod.isolation, apps.as_slice())
+            && let Some(signal) = app.settings.stop_signal
+        {
+            lines.push(format!("KillSignal={}", signal.name));
+        }
         if let Some(time) = pod.ready_timeout {
             lines.push(format!("TimeoutStartSec={}", span(time)));
         }

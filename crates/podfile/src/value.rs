@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use appc::extension::{RESOURCES, ResourceLimits};
 use appc::{CapabilitySet, ExposedPort, Isolator, Mount, Port, Quantity, SeccompSpec, Volume, VolumeKind};
 
 use crate::diagnostic::nearest;
@@ -361,6 +362,18 @@ pub(crate) fn port(text: &str) -> Parsed<ExposedPort> {
         }),
         name,
     })
+}
+
+/// `RESOURCE=SOFT[:HARD]`
+pub(crate) fn ulimit(text: &str) -> Parsed<String> {
+    parsed::<ResourceLimits>(text).map_err(|problem| {
+        let name = text.split('=').next().unwrap_or_default();
+        match nearest(name, RESOURCES).filter(|near| *near != name) {
+            Some(near) => problem.hint(format!("did you mean {near}?")),
+            None => problem,
+        }
+    })?;
+    Ok(text.to_owned())
 }
 
 /// A limit for the unit: what systemd reads is checked as far as a typo shows.

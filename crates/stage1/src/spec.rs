@@ -11,6 +11,9 @@ use crate::{Error, Result, isolators};
 /// The annotation of an image whose app tells by sd_notify(3) when it is ready.
 const SUPPORTS_NOTIFY: &str = "appc.io/executor/supports-systemd-notify";
 
+/// The annotation of an app that has the number of the signal that asks it to end.
+const STOP_SIGNAL: &str = "coreos.com/rkt/stage2/stop-signal";
+
 /// The kind of wall around an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
@@ -75,6 +78,7 @@ pub fn build(app: &AppInput, options: &Options<'_>, warnings: &mut Vec<String>) 
     spec.search_path = own.environment.get("PATH").map(str::to_owned);
     spec.read_only_root = app.runtime.read_only_root_fs;
     spec.notify = notifies(app)?;
+    spec.stop_signal = app.runtime.annotations.get(STOP_SIGNAL).and_then(|number| number.parse().ok());
     spec.watchdog_usec = options.watchdog_usec.filter(|_| spec.notify);
     let handler = |kind| own.event_handler(kind).map(<[String]>::to_vec);
     spec.event_handlers = EventHandlers {

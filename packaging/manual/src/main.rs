@@ -1,5 +1,8 @@
-//! Writes the manual pages of rkt into a directory: `manual DIR`. One page a command, from the definition that also
-//! parses the command line, so that the two cannot drift apart.
+//! Writes the manual pages of rkt below a directory: `manual DIR` makes `DIR/man1` and `DIR/man5`. One page a command, from
+//! the definition that also parses the command line, and one for pod files, from the table that also reads them: so neither can
+//! drift apart.
+
+mod pod_files;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +35,13 @@ const SECTIONS: &[(&str, &[&str])] = &[
 ];
 
 fn main() -> Result<()> {
-    let dir = std::env::args_os().nth(1).map(PathBuf::from).context("Usage: manual DIR")?;
-    fs::create_dir_all(&dir).with_context(|| format!("Cannot create {}", dir.display()))?;
+    let top = std::env::args_os().nth(1).map(PathBuf::from).context("Usage: manual DIR")?;
+    let (dir, files) = (top.join("man1"), top.join("man5"));
+    for dir in [&dir, &files] {
+        fs::create_dir_all(dir).with_context(|| format!("Cannot create {}", dir.display()))?;
+    }
+    let path = files.join("rkt.pod.5");
+    fs::write(&path, pod_files::page()).with_context(|| format!("Cannot write {}", path.display()))?;
     let root = stage0::command();
     let pages = write_tree(&dir, &root, "rkt")?;
     let others: Vec<_> = pages.iter().map(|name| format!("{name}(1)")).collect();
@@ -50,7 +58,10 @@ fn main() -> Result<()> {
         }
     }
     rest.control("SH", ["SEE ALSO"]);
-    rest.text([roman(format!("{}, systemd.exec(5), systemd-nspawn(1), machinectl(1)", others.join(", ")))]);
+    rest.text([roman(format!(
+        "{}, rkt.pod(5), systemd.exec(5), systemd-nspawn(1), machinectl(1)",
+        others.join(", ")
+    ))]);
     rest.to_writer(&mut page)?;
     write(&dir, "rkt", &page)
 }

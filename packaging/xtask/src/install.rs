@@ -25,7 +25,7 @@ pub(crate) fn install(destdir: &Path, profile: Profile) -> Result<()> {
     for document in DOCUMENTS {
         put(&sources().join(document), &destdir.join("usr/share/doc/rkt").join(document), 0o644)?;
     }
-    run(Command::new(programs.join("manual")).arg(destdir.join("usr/share/man/man1")))?;
+    run(Command::new(programs.join("manual")).arg(destdir.join("usr/share/man")))?;
     put_completion(&programs, destdir)?;
     let images = destdir.join("usr/lib/rkt/stage1-images");
     make_dir(&images)?;

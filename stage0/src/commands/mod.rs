@@ -105,7 +105,7 @@ fn app_exec(context: &Context, args: &enter::EnterArgs) -> Result<ExitCode> {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 42] = [
+pub(crate) static TABLE: [Entry; 43] = [
     Entry {
         run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches(matches)?),
         hidden: true,
@@ -330,6 +330,13 @@ pub(crate) static TABLE: [Entry; 42] = [
         "NAME",
         pod::health, HealthArgs,
         hidden: true
+    ),
+    entry!(
+        &["pod", "import"],
+        "Make a pod file of a Podman quadlet or a unit that calls rkt run",
+        "FILE",
+        pod::import, ImportArgs,
+        description: "FILE is NAME.container, NAME.pod (with the containers beside it that name it), or a unit, by path or by the name\nof a service in /etc/systemd/system, /run/systemd/system or /usr/lib/systemd/system.\nPrints the pod file. What could not be carried over is listed on standard error."
     ),
     entry!(
         &["pod", "reload"],

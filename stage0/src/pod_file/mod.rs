@@ -1,5 +1,6 @@
 //! Pods that have a file: finding it, and what it asks for.
 
+pub(crate) mod pins;
 pub(crate) mod request;
 
 use std::path::Path;

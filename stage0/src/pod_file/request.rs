@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use appc::extension::{PIDS_LIMIT, RESTART, RLIMITS};
 use appc::value::parse_environment_file;
 use appc::{AcIdentifier, AcName, CapabilitySet, Environment, Mount, Volume, VolumeKind};
-use podfile::pod::{EnvironmentFile, Pull, Ready};
+use podfile::pod::{EnvironmentFile, Pull, Ready, Restart};
 use podfile::{App, AppSettings, Isolation, Pod, PodFile};
 
 use crate::apps::AppRequest;
@@ -26,6 +27,8 @@ const NOTIFY: &str = "appc.io/executor/supports-systemd-notify";
 const SOCKETS: &str = "coreos.com/rkt/stage2/sockets";
 /// The annotation of an app that names the credentials that it gets.
 const CREDENTIALS: &str = "coreos.com/rkt/stage2/credentials";
+/// The annotation of an app that has the number of the signal that asks it to end.
+const STOP_SIGNAL: &str = "coreos.com/rkt/stage2/stop-signal";
 /// The annotation of a pod that tells how long apps may take to end, in milliseconds.
 const STOP_TIMEOUT: &str = "coreos.com/rkt/stage1/stop-timeout-ms";
 
@@ -126,6 +129,12 @@ fn app(pod: &Pod, App { name, image, settings }: &App) -> Result<AppRequest> {
     annotate(&mut annotations, SOCKETS, settings.sockets.as_ref().map(|names| names.join(" ")))?;
     let credentials = settings.credentials.as_ref().map_or_else(|| "*".to_owned(), |names| names.join(" "));
     annotate(&mut annotations, CREDENTIALS, Some(credentials))?;
+    annotate(&mut annotations, STOP_SIGNAL, settings.stop_signal.map(|signal| signal.number.to_string()))?;
+    annotate(&mut annotations, PIDS_LIMIT, settings.pids_limit.map(|limit| limit.to_string()))?;
+    let ulimits = Some(settings.ulimits.join(",")).filter(|limits| !limits.is_empty());
+    annotate(&mut annotations, RLIMITS, ulimits)?;
+    let restart = Restart::ALL.iter().find(|(_, policy)| settings.restart == Some(*policy));
+    annotate(&mut annotations, RESTART, restart.map(|(word, _)| (*word).to_owned()))?;
     let mut exec = settings.exec.iter();
     let program = exec.next().cloned();
     let arguments: Vec<String> = exec.chain(&settings.args).cloned().collect();

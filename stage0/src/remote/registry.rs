@@ -17,6 +17,12 @@ use super::session::{Documents, Session};
 use crate::context::Context;
 use crate::options::pull::PullPolicy;
 
+/// The key of the image of this name, as far as it has been fetched.
+pub(crate) fn known(context: &Context, named: &RegistryReference) -> Result<Option<String>> {
+    let record = Downloads::open(context)?.record(&format!("docker://{named}"));
+    Ok(record.map(|record| record.key))
+}
+
 /// Brings an image of a registry into the store, unless the store has it and `pull` is content with that.
 pub(crate) fn fetch(context: &Context, named: &RegistryReference, pull: PullPolicy) -> Result<Image> {
     ensure!(

@@ -196,7 +196,8 @@ fn keys_of_the_pod_and_its_app_have_an_effect(case: &Case) {
         "Args=word 'two words'\nWorkingDirectory=/tmp\nUser=alice\nGroup=staff\nSupplementaryGroups=1003\nEnvironment=OF_APP=3 OVERRIDDEN=yes\n\
          EnvironmentFile={}\nMount=data:/mine\nBind={dir}:/bound:ro\nTmpfs=/scratch:mode=1777\nReadOnly=yes\n\
          Capabilities=CAP_KILL CHOWN\nAddCapability=NET_RAW\nDropCapability=CHOWN\nNoNewPrivileges=yes\nOOMScoreAdjust=123\n\
-         Annotation=example.com/app=yes\nLabel=color=blue\nUserAnnotation=note=fine\nStandardError=null\nSeccomp=mode=remove,errno=ENOTTY,mkdirat,mkdir\n",
+         Annotation=example.com/app=yes\nLabel=color=blue\nUserAnnotation=note=fine\nStandardError=null\nSeccomp=mode=remove,errno=ENOTTY,mkdirat,mkdir\n\
+         Ulimit=nofile=100:200\nUlimit=core=0\n",
         case.tmp("app.env")
     );
     // The words are joined to the script's: $0 and $1.
@@ -219,6 +220,7 @@ fn keys_of_the_pod_and_its_app_have_an_effect(case: &Case) {
         ("touch /etc/x 2>&1", "touch: /etc/x: Read-only file system"),
         ("stat -c %a /scratch", "1777"),
         ("touch /scratch/x && echo yes", "yes"),
+        ("ulimit -n; ulimit -Hn; ulimit -c", "100\n200\n0"),
         ("grep NoNewPrivs /proc/self/status | cut -f2", "1"),
         ("grep CapBnd /proc/self/status | cut -f2", "0000000000002020"),
         (
@@ -428,6 +430,54 @@ fn stops_in_time(case: &Case) {
     let _ = case.host().exec("systemctl").args(["stop", &file.unit()]).output();
     let took = start.elapsed();
     assert!(took > Duration::from_millis(800) && took < Duration::from_secs(5), "{took:?}");
+
+    // One that ends by another signal.
+    file.drop_in("signal", "[Pod]\nStopTimeout=30s\n[App]\nStopSignal=USR1\nExec=/bin/sh -c \"trap 'echo told; exit 0' USR1; echo up2; while :; do sleep 0.05; done\"\n");
+    file.start();
+    case.journal(&["-u", &file.unit()], "up2");
+    let start = Instant::now();
+    case.systemctl(&["stop", &file.unit()]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    case.journal(&["-u", &file.unit()], "told");
+    assert_eq!(file.property("Result"), "success");
+}
+
+#[test]
+fn an_app_starts_again_in_its_pod() {
+    let case = Case::new(Stage1::Nspawn);
+    let script = "[ -e /tmp/before ] && echo again && exec sleep 1000; touch /tmp/before; exit 1";
+    let file = PodFile::sh(&case, "restart", "", script, "Restart=on-failure", "");
+    file.start();
+    case.journal(&["-u", &file.unit()], "again");
+    assert_eq!(file.property("NRestarts"), "0");
+}
+
+#[test]
+fn pinned_images_stay() {
+    let case = Case::alone(Stage1::Fly);
+    let fetch = |name: &str| {
+        let aci = images::busybox(&format!("example.com/{name}")).app(&["/bin/true"], &serde_json::json!({}));
+        case.rkt(["fetch", &case.image(&format!("{name}.aci"), aci.build())]).ok().trimmed().to_owned()
+    };
+    let (pinned, other) = (fetch("pinned"), fetch("other"));
+    let file = PodFile::new(&case, "pin");
+    file.write(&format!(
+        "[Pod]\nIsolation=fly\nInsecureOptions=image\n[App]\nImage=example.com/other\nImageID={pinned}\nExec=/bin/sleep 1000\n"
+    ));
+    case.rkt(["pod", "show", file.name()]).ok().prints(&format!("in the store: {pinned}"));
+    let removed = case.rkt(["image", "gc", "--grace-period=0s"]).ok();
+    assert!(removed.stdout.contains(&other) && !removed.stdout.contains(&pinned), "{removed}");
+    case.host().exec("rm").arg(file.path()).ok();
+    case.rkt(["image", "gc", "--grace-period=0s"]).ok().prints(&pinned);
+    // Another image than the pinned one does not run.
+    let other = fetch("other");
+    case.host().write(
+        &file.path(),
+        format!("[Pod]\nIsolation=fly\nInsecureOptions=image\n[App]\nImage={other}\nImageID={pinned}\nExec=/bin/true\n"),
+    );
+    let run = case.rkt(["pod", "run", file.name()]).output();
+    assert_eq!(run.code, 254);
+    assert!(run.stderr.contains(&format!("but the pod is pinned to {pinned}")), "{run}");
 }
 
 fn sockets_are_passed_by_name(case: &Case) {
@@ -454,4 +504,24 @@ fn sockets_are_passed_by_name(case: &Case) {
         assert_eq!(connect(), "served\n");
     }
     case.systemctl(&["stop", &socket, &file.unit()]);
+}
+
+#[test]
+fn an_imported_unit_runs() {
+    let case = Case::new(Stage1::Fly);
+    let unit = case.tmp("old.service");
+    case.host().write(
+        &unit,
+        format!(
+            "[Service]\nExecStart=/usr/bin/rkt --insecure-options=image run --stage1-from-dir=stage1-fly.aci --net=host --debug {} \
+             --exec=/bin/sh --environment=WORD='of the past' -- -c 'echo a $WORD; sleep 1000'\nKillMode=mixed\n",
+            case.busybox()
+        ),
+    );
+    let imported = case.rkt(["pod", "import", &unit]).ok();
+    assert!(imported.stderr.contains("--debug is not carried over"), "{imported}");
+    let file = PodFile::new(&case, "imported");
+    file.write(&imported.stdout);
+    file.start();
+    case.journal(&["-u", &file.unit()], "a of the past");
 }

@@ -276,7 +276,10 @@ impl App {
             self.say(shared, 3, text.as_bytes());
         }
         let status = ending.status();
-        let obeyed = self.stop_asked && matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f));
+        let asked = u8::try_from(self.stop_signal().as_raw()).unwrap_or(TERM);
+        let obeyed = self.stop_asked
+            && (ending == Ending::Killed(asked)
+                || matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f)));
         self.status = Some(status);
         let next = if self.stop_asked { Next::Rest } else { self.restarts.after(status, Instant::now()) };
         match next {
@@ -342,8 +345,13 @@ impl App {
         }
     }
 
+    /// What asks it to end.
+    fn stop_signal(&self) -> Signal {
+        self.spec.stop_signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM)
+    }
+
     fn terminate(&mut self, grace: Duration) {
-        self.group.signal(Signal::TERM);
+        self.group.signal(self.stop_signal());
         // Who is stopped could not end.
         self.group.signal(Signal::CONT);
         self.deadline = Some(Instant::now() + grace);

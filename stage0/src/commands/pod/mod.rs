@@ -1,6 +1,7 @@
 //! `rkt pod`: pods that have a file, as systemd runs them.
 
 pub(crate) mod health;
+pub(crate) mod import;
 pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod show;
