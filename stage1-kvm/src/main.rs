@@ -1,26 +1,42 @@
-//! stage1 that runs a pod in a small virtual machine. It is not built yet: it says so, and cleans up after nothing.
+//! stage1 that runs a pod in one small virtual machine.
+//!
+//! ```text
+//! unit ── run = the monitor ─┬─ virtiofsd   shares the pod's roots and volumes, and nothing else
+//!                            └─ QEMU ═══ guest: /init ── supervisor, process 1 of its namespace ── the apps
+//! ```
+//! The monitor stays: it holds the pod's lock and its control socket, passes on what goes between the supervisor and the
+//! host ([`supervisor::link`]), and ends everything when one of them ends. The supervisor is that of stage1-nspawn.
 
 #![forbid(unsafe_code)]
 
-use stage1::{Error, Flavor, Result};
+mod accelerator;
+mod console;
+mod gc;
+mod guest;
+mod hypervisor;
+mod machine;
+mod monitor;
+mod process;
+mod qemu;
+mod run;
+mod settings;
+mod virtiofsd;
 
-const FLAVOR: Flavor = Flavor {
+use supervised::app::app;
+use supervised::attach::attach;
+use supervised::enter::enter;
+use supervised::signal::signal;
+use supervised::stop::stop;
+
+const FLAVOR: stage1::Flavor = stage1::Flavor {
     name: "kvm",
-    run: |_| refuse(),
-    enter: |_| refuse(),
-    gc: |_| Ok(()),
-    stop: |_| refuse(),
-    signal: |_| refuse(),
-    supervised: None,
+    run: run::run,
+    enter,
+    gc: gc::gc,
+    stop,
+    signal,
+    supervised: Some(stage1::Supervised { attach, app }),
 };
-
-fn refuse<T>() -> Result<T> {
-    Err(Error::Refused(
-        "The stage1 kvm cannot run pods yet; choose the stage1 nspawn or fly \
-         (--stage1-name=coreos.com/rkt/stage1-nspawn or …-fly)"
-            .to_owned(),
-    ))
-}
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

@@ -35,7 +35,6 @@ pub mod config;
 mod error;
 mod forwarding;
 mod info;
-mod netlink;
 pub mod netns;
 mod nft;
 pub mod plugin;

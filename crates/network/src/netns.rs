@@ -16,7 +16,9 @@ use sys::namespace::{self, Kind};
 use sys::process::{CloneOptions, Fork, clone3, exit_now};
 
 use crate::error::Context;
-use crate::{Error, Result, netlink};
+use sys::netlink;
+
+use crate::{Error, Result};
 
 const DIRECTORY: &str = "/run/netns";
 

@@ -17,11 +17,11 @@ use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
 use crate::error::Context;
-use crate::netlink::{APPEND, Attributes, CREATE, WITH_ACK, exchange, message};
 use crate::ports::{Forward, Protocol};
 use crate::result::Address;
 use crate::rules::{Cmp, Rule};
 use crate::{Error, Result};
+use sys::netlink::{APPEND, Attributes, CREATE, WITH_ACK, exchange, message};
 
 /// A range whose ports change on the way needs a rule a port.
 const RULES_MAX: usize = 4096;

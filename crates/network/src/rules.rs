@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::netlink::Attributes;
+use sys::netlink::Attributes;
 
 const REGISTER: u32 = 1;
 const SECOND_REGISTER: u32 = 2;

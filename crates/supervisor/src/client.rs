@@ -258,7 +258,13 @@ impl Session {
         if number == Signal::WINCH.as_raw() {
             if let Some(master) = &self.master {
                 let size = window_size(terminal);
-                set_window_size(master.as_fd(), size).step(|| "resize the terminal".to_owned())?;
+                match set_window_size(master.as_fd(), size) {
+                    // The terminal is in another machine.
+                    Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => {
+                        send(&self.connection.stream, &Request::Resize(size), &[])?;
+                    }
+                    resized => resized.step(|| "resize the terminal".to_owned())?,
+                }
             }
             return Ok(());
         }
@@ -271,7 +277,7 @@ impl Session {
 }
 
 /// The size of `terminal`, or the usual one.
-pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> WindowSize {
+pub fn window_size(terminal: BorrowedFd<'_>) -> WindowSize {
     match tcgetwinsize(terminal) {
         Ok(Winsize { ws_row, ws_col, .. }) => WindowSize { rows: ws_row, columns: ws_col },
         Err(_) => WindowSize { rows: 24, columns: 80 },
@@ -348,13 +354,18 @@ impl Pump {
 }
 
 /// A terminal in raw mode, for as long as this lives.
-pub(crate) struct RawMode {
+#[derive(Debug)]
+pub struct RawMode {
     terminal: OwnedFd,
     before: Termios,
 }
 
 impl RawMode {
-    pub(crate) fn enter(terminal: OwnedFd) -> Result<Self, Errno> {
+    /// Switches `terminal` to it.
+    ///
+    /// # Errors
+    /// `ENOTTY` for what is none.
+    pub fn enter(terminal: OwnedFd) -> Result<Self, Errno> {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.make_raw();

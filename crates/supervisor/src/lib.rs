@@ -1,7 +1,8 @@
 //! Process 1 of a pod: starts apps, reaps them, records exit status, serves the control socket.
 //!
 //! Others need of this library what it takes to talk to it: [`PodSpec`], which it reads at its start, and [`control`],
-//! [`client`] and [`attach`], the protocol of its socket and the other side of it. Everything else is the program itself.
+//! [`client`] and [`attach`], the protocol of its socket and the other side of it; and [`link`] where it runs in a machine of its
+//! own, whose process 1 is [`guest`]. Everything else is the program itself.
 //!
 //! It is single-threaded, allocates little, and waits in one place (`engine`). It trusts its own root, the stage1's, and
 //! nothing else: not the images, not what apps send it.
@@ -12,8 +13,10 @@ mod cgroup;
 pub mod client;
 pub mod control;
 mod engine;
+pub mod guest;
 mod inherited;
 mod lines;
+pub mod link;
 mod log;
 pub mod pod;
 mod restart;
@@ -26,6 +29,9 @@ pub use pod::PodSpec;
 
 /// What the program `supervisor` does. Returns the exit status of the pod.
 pub fn main() -> std::process::ExitCode {
+    if guest::is_first() {
+        return guest::main();
+    }
     match engine::run() {
         Ok(status) => status.into(),
         Err(error) => {

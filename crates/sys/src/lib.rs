@@ -9,6 +9,8 @@
 //! | [`mount`] | `mount`, `open_tree`, `move_mount`, `mount_setattr`, `umount2` |
 //! | [`namespace`] | `unshare`, `setns` |
 //! | [`process`] | `fork`, `clone3`, `waitid`, `execveat` |
+//! | [`netlink`] | messages to the kernel about its network |
+//! | [`clock`] | `rdtsc` |
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
 //! | [`landlock`] | `landlock_create_ruleset` and its companions |
@@ -20,10 +22,12 @@
 
 #![allow(unsafe_code)]
 
+pub mod clock;
 pub mod fd;
 pub mod landlock;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod path;
 pub mod process;
 pub mod seccomp;

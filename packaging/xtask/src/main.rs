@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod host;
 mod install;
+mod kernel;
 mod packages;
 mod shell;
 mod stage1;
@@ -33,6 +34,16 @@ enum Task {
         #[arg(long, value_enum, default_value_t)]
         profile: build::Profile,
     },
+    /// Build stage1-kvm.aci, with the newest kernel of Debian's that apt knows
+    #[command(name = "stage1-kvm")]
+    Stage1Kvm {
+        /// Where to put it
+        #[arg(long, default_value_os_t = shell::target().join("stage1-images"))]
+        to: PathBuf,
+        /// How to build
+        #[arg(long, value_enum, default_value_t)]
+        profile: build::Profile,
+    },
     /// Build everything, start a real server as a pod under systemd, ask it something, show it and stop it
     Demo(demo::Options),
     /// Check and test everything; or only the named stages
@@ -46,6 +57,7 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Install { destdir, profile } => install::install(&destdir, profile),
+        Task::Stage1Kvm { to, profile } => stage1::kvm(&to, profile),
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
         Task::Host(options) => host::host(&options),

@@ -4,6 +4,7 @@
 //! manifest                     names the entrypoints
 //! rootfs/init, /enter, …       hard links of one program, which looks at its own name
 //! rootfs/supervisor            nspawn: process 1 of the pod
+//! rootfs/boot/                 kvm: the guest's kernel, and the initramfs with the supervisor
 //! rootfs/flavor                symbolic link whose target is the flavor's name
 //! ```
 
@@ -15,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::kernel;
 use crate::shell::{run, target};
 
 struct Flavor {
@@ -89,10 +91,22 @@ const FLAVORS: &[Flavor] = &[
             ("signal", "signal"),
         ],
         supervisor: false,
-        dirs: &["opt/stage2", "rkt/env", "rkt/status"],
-        files: &[],
+        // The guest mounts on them what systemd-nspawn does for a container.
+        dirs: NSPAWN_DIRS,
+        files: &[("etc/os-release", OS_RELEASE), ("etc/machine-id", "")],
     },
 ];
+
+/// Builds `stage1-kvm.aci` into `to`, with the newest kernel that apt knows.
+pub(crate) fn kvm(to: &Path, profile: crate::build::Profile) -> Result<()> {
+    kernel::prepared(true)?;
+    let programs = crate::build::programs(profile)?;
+    fs::create_dir_all(to).with_context(|| format!("Cannot create {}", to.display()))?;
+    for flavor in FLAVORS.iter().filter(|flavor| flavor.name == "kvm") {
+        assemble_one(flavor, &programs, to)?;
+    }
+    Ok(())
+}
 
 /// Writes `stage1-NAME.aci` for every flavor into `to`, from the programs in `programs`.
 pub(crate) fn assemble(programs: &Path, to: &Path) -> Result<()> {
@@ -127,6 +141,13 @@ fn assemble_one(flavor: &Flavor, programs: &Path, to: &Path) -> Result<()> {
     }
     if flavor.supervisor {
         copy_program(&programs.join("supervisor"), &root.join("supervisor"))?;
+    }
+    if flavor.name == "kvm" {
+        let kernel = kernel::prepared(false)?;
+        let boot = root.join("boot");
+        fs::create_dir_all(&boot)?;
+        fs::copy(kernel.join("vmlinux"), boot.join("vmlinux"))?;
+        kernel::write_initramfs(&kernel, &programs.join("supervisor"), &boot.join("initramfs"))?;
     }
     symlink(flavor.name, root.join("flavor"))?;
     fs::write(image.join("manifest"), serde_json::to_vec(&manifest(flavor))?)?;

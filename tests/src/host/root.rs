@@ -25,6 +25,8 @@ const PACKAGES: &[&str] = &[
     "procps",
     "curl",
     "busybox-static",
+    "qemu-system-x86",
+    "qemu-system-common",
     "strace",
     "gdb-minimal",
     "crun",

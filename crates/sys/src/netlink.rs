@@ -12,17 +12,17 @@ const ERROR: u16 = 0x2;
 const NESTED: u16 = 0x8000;
 
 /// Flags of a message that makes something.
-pub(crate) const CREATE: u16 = 0x400;
+pub const CREATE: u16 = 0x400;
 /// Flags of a message that puts something behind what is there.
-pub(crate) const APPEND: u16 = 0x800;
+pub const APPEND: u16 = 0x800;
 
 /// Attributes, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Attributes(Vec<u8>);
+pub struct Attributes(Vec<u8>);
 
 impl Attributes {
     /// An attribute of bytes.
-    pub(crate) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    pub fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.0.extend(length.to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
@@ -32,31 +32,25 @@ impl Attributes {
     }
 
     /// A name, with the zero at its end.
-    pub(crate) fn text(self, kind: u16, value: &str) -> Self {
+    pub fn text(self, kind: u16, value: &str) -> Self {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes)
     }
 
     /// A number in the order of the network, as nf_tables wants all of them.
-    pub(crate) fn number(self, kind: u16, value: u32) -> Self {
+    pub fn number(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
     /// Attributes in an attribute.
-    pub(crate) fn nest(self, kind: u16, inner: &Attributes) -> Self {
+    pub fn nest(self, kind: u16, inner: &Attributes) -> Self {
         self.bytes(kind | NESTED, &inner.0)
     }
 }
 
 /// A message: its type, flags, what precedes the attributes, and these.
-pub(crate) fn message(
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    header: &[u8],
-    attributes: &Attributes,
-) -> Vec<u8> {
+pub fn message(kind: u16, flags: u16, sequence: u32, header: &[u8], attributes: &Attributes) -> Vec<u8> {
     let length = 16 + header.len() + attributes.0.len();
     let mut bytes = Vec::with_capacity(length);
     bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
@@ -69,8 +63,9 @@ pub(crate) fn message(
     bytes
 }
 
-/// Sends `bytes` to the kernel's part for `protocol` (NETLINK_ROUTE, which is number 0, without one) (messages of which the one numbered `last` asks for an answer), and waits for the first failure or that answer.
-pub(crate) fn exchange(protocol: Option<Protocol>, bytes: &[u8], last: u32) -> Result<(), Errno> {
+/// Sends `bytes` to the kernel's part for `protocol` (NETLINK_ROUTE, which is number 0, without one): messages of which the
+/// one numbered `last` asks for an answer. Waits for the first failure or that answer.
+pub fn exchange(protocol: Option<Protocol>, bytes: &[u8], last: u32) -> Result<(), Errno> {
     let socket: OwnedFd =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     // A pod may forward many ports at once. Root may have a larger buffer; if not, sending says so.
@@ -112,7 +107,7 @@ fn answers(mut bytes: &[u8]) -> Vec<(u32, i32)> {
 }
 
 /// Switches the loopback interface of this network namespace on.
-pub(crate) fn loopback_up() -> Result<(), Errno> {
+pub fn loopback_up() -> Result<(), Errno> {
     const NEWLINK: u16 = 16;
     const UP: u32 = 1;
     const LOOPBACK_INDEX: i32 = 1;
@@ -125,7 +120,7 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
 }
 
 /// Asks for an acknowledgement of a message.
-pub(crate) const WITH_ACK: u16 = ACK;
+pub const WITH_ACK: u16 = ACK;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,225 @@
+//! The guest's end of the link, from the first word to the last.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use executor::Step;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{WaitIdOptions, WaitIdStatus};
+use rustix::pty::OpenptFlags;
+use rustix::time::{ClockId, clock_settime};
+use sys::process::Child;
+
+use super::{Error, network, root};
+use crate::client::set_window_size;
+use crate::link::{Event, Flow, Kind, Link, Order, PROTOCOL, Report, Start, Token};
+
+/// Where the supervisor listens: in our own root, which neither it nor any app sees.
+const CONTROL: &str = "/run/control.sock";
+
+/// Where the supervisor's sd_notify(3) messages go, in its root and in ours.
+const NOTIFY: &str = "/run/host-notify";
+
+/// How long the host may take to hear the last word.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs the pod, and returns the exit status of the supervisor.
+pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
+    link.notice(&Report::Hello { protocol: PROTOCOL });
+    let start = loop {
+        if let Some(event) = link.next_event() {
+            match order(event)? {
+                Some(Order::Start(start)) => break start,
+                Some(Order::Ping) => link.notice(&Report::Pong),
+                None => return Err("Somebody calls before the start".into()),
+            }
+            continue;
+        }
+        wait(link, None, None)?;
+    };
+    set_up(&start)?;
+    let (child, _kept) = start_supervisor(link, &start)?;
+    link.notice(&Report::Started);
+    let mut ended = None;
+    loop {
+        while let Some(event) = link.next_event() {
+            match event {
+                Event::Called(call) => {
+                    let socket = UnixStream::connect(CONTROL).and_then(|socket| {
+                        socket.set_nonblocking(true)?;
+                        Ok(OwnedFd::from(socket))
+                    });
+                    link.answer(call, socket.ok());
+                }
+                event => {
+                    if order(event)? == Some(Order::Ping) {
+                        link.notice(&Report::Pong);
+                    }
+                }
+            }
+        }
+        // All that it has written goes first.
+        if let Some(status) = ended.filter(|_| link.is_drained()) {
+            return Ok(status);
+        }
+        if wait(link, ended.is_none().then_some(child.pidfd.as_fd()), None)? {
+            ended = Some(reap(&child)?);
+        }
+    }
+}
+
+/// Gets the last word out.
+pub(super) fn last_word(link: &mut Link, report: &Report) {
+    // What apps have mapped and written is on the host then.
+    rustix::fs::sync();
+    link.notice(report);
+    let end = Instant::now() + FAREWELL;
+    // It ends the machine when it has heard; after the last byte there is nothing left to do but wait for that.
+    while Instant::now() < end {
+        if wait(link, None, Some(Duration::from_millis(500))).is_err() {
+            return;
+        }
+        while let Some(event) = link.next_event() {
+            if event == Event::Closed {
+                return;
+            }
+        }
+    }
+}
+
+fn order(event: Event) -> Result<Option<Order>, Error> {
+    match event {
+        Event::Notice(json) => Ok(Some(serde_json::from_slice(&json)?)),
+        Event::Called(_) => Ok(None),
+        Event::Closed => Err("The host has closed the link".into()),
+    }
+}
+
+/// Waits for the link, and for `child`; whether that has ended.
+fn wait(link: &mut Link, child: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Result<bool, Error> {
+    link.advance()?;
+    let mut tokens: Vec<Option<Token>> = Vec::new();
+    let mut fds: Vec<PollFd<'_>> = Vec::new();
+    for (token, fd, flags) in link.watched() {
+        tokens.push(Some(token));
+        fds.push(PollFd::from_borrowed_fd(fd, flags));
+    }
+    if let Some(child) = child {
+        tokens.push(None);
+        fds.push(PollFd::from_borrowed_fd(child, PollFlags::IN));
+    }
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    });
+    match poll(&mut fds, limit.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let ready: Vec<(Option<Token>, PollFlags)> = tokens
+        .into_iter()
+        .zip(fds.iter().map(PollFd::revents))
+        .filter(|(_, flags)| !flags.is_empty())
+        .collect();
+    let mut has_ended = false;
+    for (token, flags) in ready {
+        match token {
+            Some(token) => link.handle(token, flags)?,
+            None => has_ended = true,
+        }
+    }
+    Ok(has_ended)
+}
+
+fn reap(child: &Child) -> Result<u8, Error> {
+    let id = rustix::process::WaitId::PidFd(child.pidfd.as_fd());
+    let status: Option<WaitIdStatus> = rustix::process::waitid(id, WaitIdOptions::EXITED)?;
+    let Some(status) = status else { return Err("The supervisor has vanished".into()) };
+    let byte = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => Ok(byte(status)),
+        (None, signal) => Err(format!("The supervisor was killed by signal {}", signal.unwrap_or(0)).into()),
+    }
+}
+
+/// Time, randomness and networks of the machine.
+fn set_up(start: &Start) -> Result<(), Error> {
+    let (tv_sec, nanoseconds) = start.time;
+    let time = rustix::time::Timespec { tv_sec, tv_nsec: i64::from(nanoseconds) };
+    clock_settime(ClockId::Realtime, time).step(|| "set the time".to_owned())?;
+    // The kernel mixes it with what it has.
+    std::fs::write("/dev/urandom", &start.seed)?;
+    network::set_up(&start.interfaces)?;
+    root::mount_root(start)
+}
+
+/// Starts it; the descriptors that come back are to be kept for as long as it runs.
+fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedFd>), Error> {
+    let control = UnixListener::bind(CONTROL)?;
+    let mut kept = Vec::new();
+    let mut descriptors: Vec<(String, OwnedFd)> = Vec::new();
+    match &start.terminal {
+        Some(terminal) => {
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            // The supervisor's own instance, so that its apps know the name.
+            let master = rustix::fs::open(
+                "/root/dev/pts/ptmx",
+                rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )?;
+            rustix::pty::unlockpt(&master)?;
+            let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+            set_window_size(master.as_fd(), terminal.size)?;
+            for name in ["stdin", "stdout", "stderr"] {
+                descriptors.push((name.to_owned(), rustix::io::fcntl_dupfd_cloexec(&slave, 3)?));
+            }
+            // While nobody has it open a master gives EIO.
+            kept.push(slave);
+            rustix::io::ioctl_fionbio(&master, true)?;
+            link.adopt(terminal.stream, master, Flow::Both, Kind::Bytes);
+        }
+        None => {
+            for (name, stream) in ["stdin", "stdout", "stderr"].into_iter().zip(start.stdio) {
+                let theirs = match stream {
+                    Some(stream) => pipe(link, stream, name == "stdin")?,
+                    None => crate::streams::null()?,
+                };
+                descriptors.push((name.to_owned(), theirs));
+            }
+        }
+    }
+    descriptors.push(("control".to_owned(), control.into()));
+    for inherited in &start.inherited {
+        let theirs = match inherited.kind {
+            Kind::Bytes => pipe(link, inherited.stream, false)?,
+            Kind::Datagrams => {
+                let (ours, theirs) = UnixDatagram::pair()?;
+                ours.set_nonblocking(true)?;
+                link.adopt(inherited.stream, ours.into(), Flow::Read, Kind::Datagrams);
+                theirs.into()
+            }
+        };
+        descriptors.push((inherited.name.clone(), theirs));
+    }
+    let mut start = start.clone();
+    if let Some(stream) = start.notify {
+        let socket = UnixDatagram::bind(format!("/root{NOTIFY}"))?;
+        socket.set_nonblocking(true)?;
+        link.adopt(stream, socket.into(), Flow::Read, Kind::Datagrams);
+        start.environment.push(("NOTIFY_SOCKET".to_owned(), NOTIFY.to_owned()));
+    }
+    Ok((root::start(&start, &descriptors)?, kept))
+}
+
+/// The supervisor's end of a pipe whose other end is joined to `stream`.
+fn pipe(link: &mut Link, stream: u32, inwards: bool) -> Result<OwnedFd, Error> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (ours, theirs, flow) =
+        if inwards { (writer, reader, Flow::Write) } else { (reader, writer, Flow::Read) };
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    link.adopt(stream, ours, flow, Kind::Bytes);
+    Ok(theirs)
+}

@@ -1,0 +1,72 @@
+//! The machine: its own file systems and the kernel's modules.
+//!
+//! ```text
+//! /init              this program
+//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko TRANSPORT
+//! /modules/NAME.ko
+//! ```
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use executor::Step;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use super::Error;
+
+/// Mounts what this program itself needs, and loads the modules.
+pub(super) fn prepare() -> Result<(), Error> {
+    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
+    for (kind, at, flags) in [
+        ("devtmpfs", "/dev", MountFlags::NOSUID),
+        ("proc", "/proc", quiet | MountFlags::NODEV),
+        ("sysfs", "/sys", quiet | MountFlags::NODEV),
+        ("cgroup2", "/sys/fs/cgroup", quiet | MountFlags::NODEV),
+        ("tmpfs", "/run", quiet | MountFlags::NODEV),
+    ] {
+        directory(at)?;
+        mount(kind, at, kind, flags, None).step(|| format!("mount {at}"))?;
+    }
+    let options = std::fs::read_to_string("/proc/cmdline")?;
+    let transport = options.split_whitespace().find_map(|word| word.strip_prefix("rkt.transport="));
+    load_modules(transport.unwrap_or("pci"))
+}
+
+/// Makes a directory, unless it is there.
+pub(super) fn directory(path: &str) -> Result<(), Error> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).step(|| format!("make {path}"))?,
+    }
+}
+
+fn load_modules(transport: &str) -> Result<(), Error> {
+    let order = match std::fs::read_to_string("/modules/order") {
+        // A kernel that has everything built in.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        order => order?,
+    };
+    for line in order.lines() {
+        let (name, only) = line.split_once(' ').unwrap_or((line, transport));
+        if only != transport {
+            continue;
+        }
+        let path = Path::new("/modules").join(name);
+        let module = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .step(|| format!("open {}", path.display()))?;
+        match rustix::system::finit_module(module.as_fd(), c"", 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => Err(errno).step(|| format!("load the kernel module {name}"))?,
+        }
+        // The file is in memory, and nobody needs it any more.
+        let _ = std::fs::remove_file(&path);
+    }
+    Ok(())
+}
+
+/// Says why the machine ends, where the host reads the kernel's messages.
+pub(super) fn complain(message: &str) {
+    let _ = std::fs::write("/dev/kmsg", format!("<2>rkt: {message}\n"));
+}

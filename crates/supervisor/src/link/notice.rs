@@ -1,0 +1,118 @@
+//! What host and guest tell each other beside the streams.
+
+use serde::{Deserialize, Serialize};
+
+use super::stream::Kind;
+use crate::control::WindowSize;
+
+/// The version of all of this. A stage1 brings both sides, so they differ only when somebody mixes initramfs and stage1.
+pub const PROTOCOL: u32 = 1;
+
+/// The host to the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Order {
+    /// Start the supervisor. The answer to [`Report::Hello`].
+    Start(Start),
+    /// Say that you are there.
+    Ping,
+}
+
+/// The guest to the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Report {
+    /// The link is up.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+    },
+    /// The supervisor runs.
+    Started,
+    /// To [`Order::Ping`].
+    Pong,
+    /// The supervisor has ended, and everything it wrote is on the host. The guest's last word.
+    Exited {
+        /// Its exit status, as a shell says it: that of the pod.
+        status: u8,
+    },
+    /// The supervisor cannot be started. The guest's last word, too.
+    Failed {
+        /// Why, as a sentence.
+        message: String,
+    },
+}
+
+/// What the guest needs to start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Start {
+    /// The time of day, in seconds since 1970 and nanoseconds.
+    pub time: (i64, u32),
+    /// Randomness.
+    pub seed: Vec<u8>,
+    /// Descriptors that the supervisor inherits by name, beside `control`.
+    pub inherited: Vec<StreamOf>,
+    /// Standard input, output and error of the supervisor.
+    pub stdio: [Option<u32>; 3],
+    /// A terminal instead of these.
+    pub terminal: Option<Terminal>,
+    /// Where the supervisor's sd_notify(3) messages go.
+    pub notify: Option<u32>,
+    /// `TERM` and other environment of the supervisor.
+    pub environment: Vec<(String, String)>,
+    /// `/sys` can be written to.
+    pub writable_sys: bool,
+    /// Paths, in the supervisor's root, of what has been mounted on the host: they become mounts of the guest.
+    pub mounts: Vec<String>,
+    /// Network interfaces.
+    pub interfaces: Vec<Interface>,
+}
+
+/// A descriptor of the supervisor that the other side has the counterpart of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StreamOf {
+    /// The name by which the supervisor knows it.
+    pub name: String,
+    /// The stream.
+    pub stream: u32,
+    /// What goes over it.
+    pub kind: Kind,
+}
+
+/// A terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Terminal {
+    /// The stream of its bytes, both ways.
+    pub stream: u32,
+    /// Its size.
+    pub size: WindowSize,
+}
+
+/// A network interface of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Interface {
+    /// Its hardware address, by which it is found.
+    pub mac: [u8; 6],
+    /// Its name.
+    pub name: String,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Addresses and lengths of their prefixes.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// Routes over it.
+    pub routes: Vec<Route>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Route {
+    /// Where to.
+    pub destination: (std::net::IpAddr, u8),
+    /// By which way; none when it is on the link.
+    pub gateway: Option<std::net::IpAddr>,
+}

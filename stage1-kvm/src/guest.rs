@@ -1,0 +1,100 @@
+//! What the monitor tells the guest, and the streams between them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
+use stage1::{Context, Result};
+use supervisor::client::window_size;
+use supervisor::link::{Flow, Interface, Kind, Link, Start, StreamOf, Terminal, unblocked};
+
+/// Bytes of randomness for the guest.
+const SEED: usize = 64;
+
+/// What is connected to the guest.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    /// `journal`, a socket for entries, and `stdout-APP`, `stderr-APP`, streams of the journal.
+    pub(crate) inherited: Vec<(String, OwnedFd)>,
+    /// An app reads our standard input.
+    pub(crate) interactive: bool,
+    /// Standard input is a terminal that becomes the guest's.
+    pub(crate) terminal: bool,
+    /// Somebody wants to be told how far the pod is.
+    pub(crate) notify: bool,
+    /// `/sys` can be written to.
+    pub(crate) writable_sys: bool,
+    /// Paths in the guest's root of what is mounted there on the host.
+    pub(crate) mounts: Vec<String>,
+    /// Network interfaces.
+    pub(crate) interfaces: Vec<Interface>,
+}
+
+/// What the monitor keeps of it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The stream of the terminal.
+    pub(crate) terminal: Option<u32>,
+    /// sd_notify(3) messages of the guest, to be judged.
+    pub(crate) notifications: Option<UnixDatagram>,
+}
+
+/// Lets `link` carry the streams, and says what the guest must know.
+pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)> {
+    let step = || "connect the guest's streams".to_owned();
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut start = Start {
+        writable_sys: outside.writable_sys,
+        mounts: outside.mounts,
+        interfaces: outside.interfaces,
+        ..Start::default()
+    };
+    if outside.terminal {
+        let terminal = reopened(stdin.as_fd()).step(step)?;
+        let stream = link.carry(terminal, Flow::Both, Kind::Bytes);
+        start.terminal = Some(Terminal { stream, size: window_size(stdin.as_fd()) });
+    } else {
+        if outside.interactive {
+            let input = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).step(step)?;
+            start.stdio[0] = Some(link.carry(input, Flow::Read, Kind::Bytes));
+        }
+        for (slot, output) in [(1, stdout.as_fd()), (2, stderr.as_fd())] {
+            let output = unblocked(output).step(step)?;
+            start.stdio[slot] = Some(link.carry(output, Flow::Write, Kind::Bytes));
+        }
+    }
+    for (name, fd) in outside.inherited {
+        let kind = if name == "journal" { Kind::Datagrams } else { Kind::Bytes };
+        let stream = link.carry(fd, Flow::Write, kind);
+        start.inherited.push(StreamOf { name, stream, kind });
+    }
+    let mut notifications = None;
+    if outside.notify {
+        let (ours, theirs) = UnixDatagram::pair().step(step)?;
+        ours.set_nonblocking(true).step(step)?;
+        start.notify = Some(link.carry(theirs.into(), Flow::Write, Kind::Datagrams));
+        notifications = Some(ours);
+    }
+    let kept = Kept { terminal: start.terminal.as_ref().map(|terminal| terminal.stream), notifications };
+    Ok((start, kept))
+}
+
+/// Adds what the guest must know and that is only true now.
+pub(crate) fn now(mut start: Start) -> Result<Start> {
+    let time = clock_gettime(ClockId::Realtime);
+    start.time = (time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0));
+    let mut seed = vec![0; SEED];
+    getrandom(seed.as_mut_slice(), GetRandomFlags::empty()).step(|| "get randomness".to_owned())?;
+    start.seed = seed;
+    Ok(start)
+}
+
+/// The terminal, opened once more: in both directions, and without blocking for us alone.
+fn reopened(terminal: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let own = rustix::io::fcntl_dupfd_cloexec(terminal, 3)?;
+    rustix::fs::open(sys::mount::fd_path(&own), flags, Mode::empty())
+}

@@ -1,0 +1,166 @@
+//! QEMU: where it is, and its command line.
+
+use std::path::{Path, PathBuf};
+
+use stage1::{Error, Result};
+
+use crate::accelerator::Accelerator;
+use crate::hypervisor::{CONSOLE, CONTROL, FILES, Hypervisor, INITRD, KERNEL, TAPS};
+use crate::machine::Machine;
+use crate::process::{Command, User, find_program};
+use crate::settings::Model;
+
+/// The host's QEMU.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    program: PathBuf,
+    user: User,
+}
+
+impl Qemu {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// When it is not installed; the text says what to install.
+    pub(crate) fn find(accelerator: Accelerator) -> Result<Self> {
+        let program = find_program("qemu-system-x86_64", &[Path::new("/usr/libexec/qemu-kvm")]).ok_or_else(|| {
+            Error::Refused(
+                "QEMU is not installed on this host: there is no qemu-system-x86_64. Install it (Debian: apt install \
+                 qemu-system-x86; Fedora: dnf install qemu-system-x86-core), or run the pod with another stage1"
+                    .to_owned(),
+            )
+        })?;
+        let device = Path::new("/dev/kvm");
+        let device = (accelerator == Accelerator::Kvm).then_some(device);
+        Ok(Qemu { program, user: User::of_hypervisor(device)? })
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn name(&self) -> &'static str {
+        "QEMU"
+    }
+
+    fn command(&self, machine: &Machine) -> Command {
+        Command {
+            program: self.program.clone(),
+            arguments: arguments(machine),
+            user: Some(self.user),
+            // What it needs is handed to it.
+            alone_on_the_network: true,
+        }
+    }
+}
+
+/// How devices are attached: the suffix of their names.
+fn bus(model: Model) -> &'static str {
+    match model {
+        Model::Microvm => "device",
+        Model::Q35 => "pci",
+    }
+}
+
+fn arguments(machine: &Machine) -> Vec<String> {
+    let Machine { uuid, accelerator, model, memory_mib, cpus, kernel_parameters, interfaces } = machine;
+    let bus = bus(*model);
+    let (accelerator, cpu) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host"),
+        Accelerator::Tcg => ("tcg", "max"),
+    };
+    let kind = match model {
+        // Without the devices that nobody uses. ACPI tells the kernel where the others are. There is a clock because the
+        // kernel asks for the time in any case, and waits long for a clock that is not there.
+        Model::Microvm => "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on",
+        Model::Q35 => "q35,smm=off,hpet=off,vmport=off",
+    };
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    add("-name", format!("rkt-{uuid},process=rkt-vm"));
+    add("-uuid", uuid.to_string());
+    add("-machine", format!("{kind},accel={accelerator},memory-backend=ram,usb=off,dump-guest-core=off"));
+    add("-cpu", cpu.to_owned());
+    add("-smp", cpus.to_string());
+    add("-m", format!("{memory_mib}M"));
+    // The file server has the guest's memory mapped, too.
+    add("-object", format!("memory-backend-memfd,id=ram,size={memory_mib}M,share=on"));
+    add("-kernel", format!("/proc/self/fd/{KERNEL}"));
+    add("-initrd", format!("/proc/self/fd/{INITRD}"));
+    add("-append", kernel_parameters.clone());
+    add("-chardev", format!("socket,id=console,fd={CONSOLE}"));
+    add("-serial", "chardev:console".to_owned());
+    add("-chardev", format!("socket,id=control,fd={CONTROL}"));
+    add("-device", format!("virtio-serial-{bus},id=serial,max_ports=2"));
+    add("-device", format!("virtserialport,bus=serial.0,chardev=control,name={}", supervisor::guest::PORT));
+    add("-chardev", format!("socket,id=files,fd={FILES}"));
+    add(
+        "-device",
+        format!("vhost-user-fs-{bus},chardev=files,tag={},queue-size=1024", supervisor::guest::TAG),
+    );
+    for (number, mac) in (0..).zip(interfaces) {
+        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        add("-netdev", format!("tap,id=net{number},fd={},vhost=off", TAPS + number));
+        add("-device", format!("virtio-net-{bus},netdev=net{number},mac={}", mac.join(":")));
+    }
+    add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
+    let switches = ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"];
+    words.extend(switches.map(str::to_owned));
+    if *model == Model::Microvm {
+        add_globals(&mut words);
+    }
+    words
+}
+
+/// virtiofs and all that is younger needs version 1 of virtio, which virtio-mmio has only when asked for it.
+fn add_globals(words: &mut Vec<String>) {
+    words.extend(["-global", "virtio-mmio.force-legacy=false"].map(str::to_owned));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(model: Model) -> Machine {
+        Machine {
+            uuid: "6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().unwrap(),
+            accelerator: Accelerator::Kvm,
+            model,
+            memory_mib: 192,
+            cpus: 2,
+            kernel_parameters: "quiet".to_owned(),
+            interfaces: vec![[2, 0, 0, 0, 0, 0xa1]],
+        }
+    }
+
+    #[test]
+    fn a_microvm_has_no_pci() {
+        let words = arguments(&machine(Model::Microvm)).join(" ");
+        assert!(!words.contains("pci"), "{words}");
+        for part in [
+            "-machine microvm,acpi=on,",
+            "accel=kvm,",
+            "-cpu host",
+            "-smp 2",
+            "-m 192M",
+            "size=192M,share=on",
+            "-device vhost-user-fs-device,",
+            "-netdev tap,id=net0,fd=8,vhost=off -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:a1",
+            "-global virtio-mmio.force-legacy=false",
+            "-sandbox on,",
+            "-nodefaults -no-user-config -no-reboot -display none",
+        ] {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+    }
+
+    #[test]
+    fn a_pc_has_pci_and_emulation_another_processor() {
+        let machine = Machine { accelerator: Accelerator::Tcg, ..machine(Model::Q35) };
+        let words = arguments(&machine).join(" ");
+        for part in
+            ["q35,", "accel=tcg,", "-cpu max", "virtio-serial-pci", "vhost-user-fs-pci", "virtio-net-pci"]
+        {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+        assert!(!words.contains("mmio"));
+    }
+}

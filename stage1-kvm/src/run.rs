@@ -1,0 +1,299 @@
+//! `run`: from a prepared pod directory to a machine, and to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use executor::AppSpec;
+use pod::Current;
+use rustix::fs::{Mode, OFlags};
+use stage1::args::{Ipc, Network, Run};
+use stage1::network_files::NameFiles;
+use stage1::spec::Limits;
+use stage1::{Context, Error, Pod, Result, attach, warn};
+use supervised::apps;
+use supervised::descriptors::{listen_for_control, streams};
+use supervised::networks::{self, Home};
+use supervisor::client::RawMode;
+use supervisor::link::{Link, Side};
+use systemd::journal;
+use systemd::notify::Notifier;
+use systemd::pod_group::{self, PodGroup};
+
+use crate::accelerator::{self, Accelerator, Facts};
+use crate::console::{Complaints, Console};
+use crate::guest::{self, Outside};
+use crate::hypervisor::{Connections, Hypervisor};
+use crate::machine::{self, Machine};
+use crate::monitor::{Monitor, State};
+use crate::qemu::Qemu;
+use crate::settings::Settings;
+use crate::virtiofsd::{self, Virtiofsd};
+
+/// The controllers of the guest's kernel that limits of apps need.
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
+/// The guest's kernel and initramfs, in the root of the stage1.
+const KERNEL: &str = "stage1/rootfs/boot/vmlinux";
+const INITRD: &str = "stage1/rootfs/boot/initramfs";
+
+/// Runs the pod and ends with its status.
+pub(crate) fn run(run: &Run) -> Result<Infallible> {
+    let clock = Clock::start();
+    // What is mounted for the machine stays in a mount namespace of its own; its networks are made in the host's.
+    let home = Home::open(attach::leave_host()?)?;
+    refuse_what_cannot_be(run)?;
+    let settings = Settings::read(Path::new(run.local_config.as_deref().unwrap_or("/etc/rkt")))?;
+    let accelerator = accelerator::choose(settings.accelerate(), &Facts::gather())?;
+    if accelerator == Accelerator::Tcg {
+        warn(
+            "the pod's machine is emulated (TCG), as asked for: everything in it takes many times longer than with KVM",
+        );
+    }
+    let (qemu, virtiofsd) = (Qemu::find(accelerator)?, Virtiofsd::find()?);
+    let pod = Pod::open(Current::open()?)?;
+    if pod.apps.is_empty() {
+        return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
+    }
+    let uuid = run.uuid.to_string();
+    let group =
+        pod_group::join(&pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &[] })?;
+    // The guest's own kernel enforces them.
+    let limits = Limits::Enforced(CONTROLLERS.map(str::to_owned).to_vec());
+    let mut specs = apps::specs(&pod, run, &limits)?;
+    refuse_sockets(&pod)?;
+    apps::mount_volumes(&pod, &mut specs)?;
+    refuse_devices(&specs)?;
+    apps::write_files(&pod, run, &specs, "kvm", Some(run.hostname()))?;
+    pod.current
+        .dir
+        .write("stage1/rootfs/etc/machine-id", format!("{}\n", uuid.replace('-', "")).as_bytes())?;
+    pod.current.write_subcgroup(group.group.path())?;
+    let joined = networks::join(&pod, run, &home, &[])?;
+    let names = NameFiles {
+        resolv_conf: run.resolv_conf,
+        of_network: joined.as_ref().and_then(|joined| joined.resolv_conf.as_deref()),
+        hosts: run.hosts,
+        hostname: &run.hostname(),
+    };
+    let parts =
+        Parts { settings, accelerator, qemu: &qemu, virtiofsd: &virtiofsd, specs: &specs, group: &group };
+    let ended = names
+        .prepare(pod.current.dir.open_directory("stage1/rootfs")?.as_fd())
+        .and_then(|()| monitor(&pod, run, &parts, &clock))
+        .and_then(|(monitor, raw)| {
+            let status = monitor.run();
+            drop(raw);
+            status
+        });
+    match ended {
+        Ok(status) => sys::process::exit_now(i32::from(status)),
+        Err(error) if joined.is_some() => Err(networks::leave_after(error, run, &home)),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the machine is made from.
+struct Parts<'a> {
+    settings: Settings,
+    accelerator: Accelerator,
+    qemu: &'a Qemu,
+    virtiofsd: &'a Virtiofsd,
+    specs: &'a [AppSpec],
+    group: &'a PodGroup,
+}
+
+fn refuse_what_cannot_be(run: &Run) -> Result<()> {
+    for (asked, what) in [
+        (
+            run.network == Network::Host,
+            "the host's network (--net=host): a machine has its own. Use --net=default or --net=none",
+        ),
+        (run.ipc == Ipc::Parent, "the host's IPC (--ipc=parent)"),
+        (run.private_users.is_some(), "user namespaces (--private-users): the machine is the wall"),
+    ] {
+        if asked {
+            return Err(Error::Refused(format!("A pod of stage1-kvm cannot have {what}")));
+        }
+    }
+    for (asked, what) in [
+        (run.mutable, "mutable pods (rkt app sandbox)"),
+        (run.mds_token.is_some(), "the metadata service (--mds-register)"),
+    ] {
+        if asked {
+            return Err(Error::Refused(format!("This stage1 does not support {what} yet")));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_sockets(pod: &Pod) -> Result<()> {
+    let listen = systemd::listen::take();
+    for app in &pod.apps {
+        if !stage1::sockets::of_app(app, &pod.manifest, &listen).is_empty() {
+            return Err(Error::Refused(format!(
+                "App {:?} wants a socket of its unit (socketActivated), and sockets of the host cannot go into a machine: \
+                 forward the port (--port), or use stage1-nspawn",
+                app.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_devices(specs: &[AppSpec]) -> Result<()> {
+    for spec in specs {
+        if let Some(mount) = spec.mounts.iter().find(|mount| mount.device) {
+            return Err(Error::Refused(format!(
+                "The volume at {} of app {:?} is a device of the host, which a machine does not have: use stage1-nspawn",
+                mount.path, spec.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Starts the helpers. While the raw mode lives the terminal is in it.
+fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Monitor, Option<RawMode>)> {
+    let Parts { settings, accelerator, qemu, virtiofsd, specs, group } = parts;
+    let stdin = io::stdin();
+    let terminal = run.interactive && rustix::termios::isatty(&stdin);
+    let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
+    let model = settings.model();
+    let machine = Machine {
+        uuid: run.uuid,
+        accelerator: *accelerator,
+        model,
+        memory_mib: machine::memory_mib(specs),
+        // Emulated processors share the work of the host's badly, and each takes its time to start.
+        cpus: machine::cpus(specs, if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() }),
+        kernel_parameters: String::new(),
+        interfaces: Vec::new(),
+    };
+    let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
+    let control = listen_for_control()?;
+    let (listener, files) = virtiofsd::connection()?;
+    let null = open("/dev/null", OFlags::RDWR)?;
+    let (complaints, to_complaints) = Complaints::new(run.debug)?;
+    let words = to_complaints.as_fd();
+    let file_server = virtiofsd.command()?.spawn(&[null.as_fd(), words, words, listener.as_fd()])?;
+    let (port, theirs) = pair()?;
+    let (console, console_theirs) = pair()?;
+    let kernel_path = settings.kernel.as_deref().unwrap_or(Path::new(KERNEL));
+    let initrd_path = settings.initrd.as_deref().unwrap_or(Path::new(INITRD));
+    let connections = Connections {
+        kernel: open(kernel_path, OFlags::RDONLY)?,
+        initrd: open(initrd_path, OFlags::RDONLY)?,
+        control: theirs,
+        console: console_theirs,
+        files,
+        taps: Vec::new(),
+    };
+    let kernel_parameters = machine::kernel_parameters(
+        model,
+        *accelerator,
+        run.debug,
+        clock.tsc_khz().filter(|_| *accelerator == Accelerator::Tcg),
+        settings.kernel_parameters.as_deref(),
+    );
+    let machine = Machine { kernel_parameters, ..machine };
+    let command = qemu.command(&machine);
+    if run.debug {
+        eprintln!("{}: {} {}", qemu.name(), command.program.display(), command.arguments.join(" "));
+    }
+    let mut descriptors = vec![null.as_fd(), words, words];
+    descriptors.extend(connections.descriptors());
+    let hypervisor = command.spawn(&descriptors)?;
+    let mut link = Link::new(port, Side::Host);
+    let mut inherited = streams(specs, group);
+    if inherited.is_empty() {
+        inherited.extend(journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket))));
+    }
+    let outside = Outside {
+        inherited,
+        interactive: run.interactive,
+        terminal,
+        notify: notifier.is_some(),
+        writable_sys: run.insecure.paths,
+        mounts: specs
+            .iter()
+            .flat_map(|spec| {
+                spec.mounts.iter().map(|mount| format!("/opt/stage2/{}/rootfs{}", spec.name, mount.path))
+            })
+            .collect(),
+        interfaces: Vec::new(),
+    };
+    let (start, kept) = guest::connect(&mut link, outside)?;
+    let raw = if terminal {
+        let own = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).step(|| "use the terminal".to_owned())?;
+        Some(RawMode::enter(own).step(|| "switch the terminal to raw mode".to_owned())?)
+    } else {
+        None
+    };
+    // Whoever waits for the pod waits for this.
+    pod.current.write_pid(rustix::process::getpid(), Some(group.group.path()))?;
+    let limit = settings.ready_limit();
+    let monitor = Monitor {
+        link,
+        console: Console::new(console, run.uuid.to_string(), run.debug),
+        control,
+        signals,
+        complaints,
+        hypervisor,
+        file_server,
+        start: Some(start),
+        terminal: kept.terminal,
+        notifications: kept.notifications,
+        notifier,
+        watchdog: stage1::spec::watchdog().map(Duration::from_micros),
+        deadline: Instant::now() + limit,
+        limit,
+        state: State::Booting,
+    };
+    Ok((monitor, raw))
+}
+
+fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open {}", path.display()))
+}
+
+/// A pair of sockets, of which the first does not block.
+fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    let step = || "make a socket".to_owned();
+    let (ours, theirs) = UnixStream::pair().step(step)?;
+    ours.set_nonblocking(true).step(step)?;
+    Ok((ours.into(), theirs.into()))
+}
+
+fn host_cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap_or(1))
+}
+
+/// Measures the speed of the processor's time stamp counter, which a guest in emulation cannot.
+#[derive(Debug)]
+struct Clock {
+    began: Instant,
+    stamp: Option<u64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock { stamp: sys::clock::time_stamp(), began: Instant::now() }
+    }
+
+    /// In kHz; `None` when it cannot be known.
+    fn tsc_khz(&self) -> Option<u64> {
+        /// How long to measure at least, for four digits.
+        const LEAST: Duration = Duration::from_millis(10);
+        if let Some(rest) = LEAST.checked_sub(self.began.elapsed()) {
+            std::thread::sleep(rest);
+        }
+        let stamp = sys::clock::time_stamp()?;
+        let micros = u64::try_from(self.began.elapsed().as_micros()).ok()?;
+        stamp.checked_sub(self.stamp?)?.checked_mul(1000)?.checked_div(micros)
+    }
+}
