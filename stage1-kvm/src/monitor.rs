@@ -178,7 +178,6 @@ impl Monitor {
             Event::Notice(json) => json,
             // The hypervisor's end tells more, and it is about to come.
             Event::Closed => return self.machine_is_gone(),
-            Event::Called(_) => return Ok(()),
         };
         let report: Report = serde_json::from_slice(&json).map_err(|_| {
             Error::Refused("The guest reports what makes no sense, and was killed".to_owned())

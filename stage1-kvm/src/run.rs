@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use executor::AppSpec;
 use pod::Current;
 use rustix::fs::{Mode, OFlags};
-use stage1::args::{Ipc, Network, Run};
+use stage1::args::{Ipc, Network, Run, machine_name};
 use stage1::network_files::NameFiles;
 use stage1::spec::Limits;
 use stage1::{Context, Error, Pod, Result, attach, warn};
@@ -21,7 +21,7 @@ use supervisor::client::RawMode;
 use supervisor::link::{Link, Side};
 use systemd::journal;
 use systemd::notify::Notifier;
-use systemd::pod_group::{self, PodGroup};
+use systemd::pod_group::{self, Owner, PodGroup};
 
 use crate::accelerator::{self, Accelerator, Facts};
 use crate::console::{Complaints, Console};
@@ -81,18 +81,40 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     };
     let parts =
         Parts { settings, accelerator, qemu: &qemu, virtiofsd: &virtiofsd, specs: &specs, group: &group };
+    let name = machine_name(run.uuid);
     let ended = names
         .prepare(pod.current.dir.open_directory("stage1/rootfs")?.as_fd())
         .and_then(|()| monitor(&pod, run, &parts, &clock))
         .and_then(|(monitor, raw)| {
+            let registered = register(&name, run, &group);
             let status = monitor.run();
             drop(raw);
+            if registered {
+                // machined finds out by itself, later.
+                let _ = systemd::machined::unregister(&name);
+            }
             status
         });
     match ended {
         Ok(status) => sys::process::exit_now(i32::from(status)),
         Err(error) if joined.is_some() => Err(networks::leave_after(error, run, &home)),
         Err(error) => Err(error),
+    }
+}
+
+/// Shows the pod to `machinectl`, while the guest boots.
+fn register(name: &str, run: &Run, group: &PodGroup) -> bool {
+    if group.owner == Owner::Nobody || !systemd::machined::available() {
+        return false;
+    }
+    let digits = run.uuid.to_string().replace('-', "");
+    let id = u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes();
+    match systemd::machined::register(name, id, rustix::process::getpid()) {
+        Ok(()) => true,
+        Err(error) => {
+            warn(&format!("the pod is not registered with machined: {}", stage1::chain(&error)));
+            false
+        }
     }
 }
 

@@ -57,6 +57,8 @@ enum Stage {
     E2e,
     /// End-to-end tests in the vm host: limits of control groups, reboots
     Vm,
+    /// Those end-to-end tests that emulate a machine for stage1-kvm
+    Kvm,
 }
 
 pub(crate) fn test(options: &Options) -> Result<()> {
@@ -120,6 +122,18 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
             let mut command = cargo();
             command.args(["test", "--package", "tests", "--test", "vm", "--", "--test-threads=2"]);
             run_tests(command.env(tests::product::VARIABLE, product), summaries)
+        }
+        Stage::Kvm => {
+            let mut command = cargo();
+            command.args(["test", "--package", "tests", "--test", "e2e", "--", "--ignored"]);
+            // Each keeps a processor busy.
+            command.args(["--test-threads=3", "kvm"]).env(tests::product::VARIABLE, product);
+            run_tests(&mut command, summaries)?;
+            println!("Cases that do not apply to stage1-kvm as they are:");
+            for (case, reason) in tests::case::NOT_UNDER_KVM {
+                println!("  {case:<50} {reason}");
+            }
+            Ok(())
         }
     }
 }

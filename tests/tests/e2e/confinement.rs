@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 use tests::case::{Case, Stage1, app_lines, eventually};
 use tests::images;
 
+under_walls_with_a_supervisor!(
+    dangerous_system_calls_are_refused,
+    system_calls_of_this_decade_work_or_are_unknown,
+    seccomp_flags_replace_the_filter,
+    capability_flags_replace_the_set,
+    paths_of_the_kernel_are_hidden_or_read_only,
+    sees_its_own_processes_only,
+);
+
 /// The default capability set: the fourteen of the appc executor.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
@@ -94,9 +103,7 @@ fn probe(calls: &[(&str, u32)]) -> String {
     format!("$| = 1; {}", tries.collect::<String>())
 }
 
-#[test]
-fn dangerous_system_calls_are_refused() {
-    let case = Case::new(Stage1::Nspawn);
+fn dangerous_system_calls_are_refused(case: &Case) {
     let calls = [
         ("mount", 165),
         ("reboot", 169),
@@ -111,15 +118,13 @@ fn dangerous_system_calls_are_refused() {
     ];
     for (name, number) in calls {
         // A refused call fails, or it kills the process before it can print.
-        let lines = perl(&case, &[], &probe(&[(name, number)]));
+        let lines = perl(case, &[], &probe(&[(name, number)]));
         let answer = lines.iter().find(|line| line.starts_with(name));
         assert!(answer.is_none_or(|line| line.ends_with("=1") || line.ends_with("=38")), "{name}: {lines:?}");
     }
 }
 
-#[test]
-fn system_calls_of_this_decade_work_or_are_unknown() {
-    let case = Case::new(Stage1::Nspawn);
+fn system_calls_of_this_decade_work_or_are_unknown(case: &Case) {
     // Programs fall back on ENOSYS only: EPERM or a signal breaks them.
     let calls = [
         ("statx", 332),
@@ -131,20 +136,18 @@ fn system_calls_of_this_decade_work_or_are_unknown() {
         ("pidfd_open", 434),
         ("future", 999),
     ];
-    let lines = perl(&case, &[], &probe(&calls));
+    let lines = perl(case, &[], &probe(&calls));
     for (name, _) in calls {
         let answer = lines.iter().find(|line| line.starts_with(&format!("{name}=")));
         assert!(answer.is_some_and(|line| !line.ends_with("=1")), "{name}: {lines:?}");
     }
 }
 
-#[test]
-fn seccomp_flags_replace_the_filter() {
-    let case = Case::new(Stage1::Nspawn);
+fn seccomp_flags_replace_the_filter(case: &Case) {
     let script = r#"mkdir("/tmp/x") or print "mkdir: ", $!+0, "\n"; print "done\n""#;
-    let lines = perl(&case, &["--seccomp=mode=remove,errno=EACCES,mkdir"], script);
+    let lines = perl(case, &["--seccomp=mode=remove,errno=EACCES,mkdir"], script);
     assert!(lines.iter().any(|line| line == "mkdir: 13"), "{lines:?}");
-    let lines = perl(&case, &["--seccomp=mode=retain,errno=EPERM,@appc.io/all"], script);
+    let lines = perl(case, &["--seccomp=mode=retain,errno=EPERM,@appc.io/all"], script);
     assert!(
         lines.iter().any(|line| line == "done") && !lines.iter().any(|line| line.starts_with("mkdir")),
         "{lines:?}"
@@ -189,9 +192,7 @@ fn an_entered_program_is_named_too() {
     case.rkt(["enter", &case.uuid(), "/bin/true"]).ok();
 }
 
-#[test]
-fn capability_flags_replace_the_set() {
-    let case = Case::new(Stage1::Nspawn);
+fn capability_flags_replace_the_set(case: &Case) {
     let bounding = |flags: &[&'static str]| {
         let words = [case.busybox(), "--exec=/bin/grep"].into_iter().chain(flags.iter().copied()).chain([
             "--",
@@ -213,9 +214,7 @@ fn capability_flags_replace_the_set() {
     case.run([case.busybox(), "--exec=/bin/true", both[0], both[1]]).fails(254).says("caps-retain");
 }
 
-#[test]
-fn paths_of_the_kernel_are_hidden_or_read_only() {
-    let case = Case::new(Stage1::Nspawn);
+fn paths_of_the_kernel_are_hidden_or_read_only(case: &Case) {
     let script = "for f in /proc/kcore /proc/kallsyms /proc/sched_debug; do test -s $f && head -c1 $f | grep -q . && echo readable $f; done; \
                   for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/vm/panic_on_oom; do (echo x >$f) 2>/dev/null && echo writable $f; done; \
                   for d in /sys/firmware /sys/module; do test -n \"$(ls -A $d 2>/dev/null)\" && echo visible $d; done; \
@@ -225,9 +224,7 @@ fn paths_of_the_kernel_are_hidden_or_read_only() {
     assert_eq!(lines, ["done"], "{output}");
 }
 
-#[test]
-fn sees_its_own_processes_only() {
-    let case = Case::new(Stage1::Nspawn);
+fn sees_its_own_processes_only(case: &Case) {
     let output = case.run_sh("cat /proc/[0-9]*/comm; ls /dev").ok();
     for foreign in ["systemd-journal", "dbus-daemon", "systemd-nspawn", "kmsg", "fuse", "kvm"] {
         assert!(!app_lines(&output.stdout).contains(&foreign), "{foreign} is there: {output}");

@@ -1,6 +1,8 @@
 //! `rkt enter`.
 
-use tests::case::{Case, Stage1};
+use tests::case::Case;
+
+under_walls_with_a_supervisor!(asks_which_app, is_confined_as_the_app_is,);
 
 under_both_walls!(
     runs_a_command_in_the_app,
@@ -63,9 +65,7 @@ fn gets_a_terminal(case: &Case) {
     case.host().exec("script").args(script).input("hello\n").ok().prints("terminal says hello");
 }
 
-#[test]
-fn asks_which_app() {
-    let case = Case::new(Stage1::Nspawn);
+fn asks_which_app(case: &Case) {
     let image = case.busybox();
     let pod = [
         image,
@@ -91,9 +91,7 @@ fn asks_which_app() {
 }
 
 /// CVE-2019-10144, -10145 and -10147 of the Go rkt: what enters had all capabilities, no filter, and stood outside of the cgroup.
-#[test]
-fn is_confined_as_the_app_is() {
-    let case = Case::new(Stage1::Nspawn);
+fn is_confined_as_the_app_is(case: &Case) {
     let mut pod = case
         .run([
             case.busybox(),

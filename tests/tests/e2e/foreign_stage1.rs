@@ -181,18 +181,3 @@ fn the_configuration_picks_one() {
         "{shown}"
     );
 }
-
-#[test]
-fn stage1_kvm_says_that_it_cannot_run_yet() {
-    let case = Case::alone(Stage1::Fly);
-    let output = case
-        .rkt([
-            "run",
-            "--stage1-from-dir=stage1-kvm.aci",
-            "--net=none",
-            images::BUSYBOX_FILE,
-            "--exec=/bin/true",
-        ])
-        .fails(254);
-    assert!(output.stderr.contains("kvm"), "{output}");
-}

@@ -29,9 +29,9 @@ fn is_prepared_and_run_later(case: &Case) {
     let uuid = prepare(case, "exit 6");
     assert_eq!(case.state(&uuid), "prepared");
     assert!(case.pod_dir(&uuid).is_some_and(|dir| dir.contains("/prepared/")));
-    case.rkt(["run-prepared", "--net=host", &uuid[..13]]).fails(6);
+    case.rkt(["run-prepared", case.net(), &uuid[..13]]).fails(6);
     assert_eq!(case.state(&uuid), "exited");
-    case.rkt(["run-prepared", "--net=host", &uuid])
+    case.rkt(["run-prepared", case.net(), &uuid])
         .fails(254)
         .says(&format!(r#"pod "{uuid}" is not prepared"#));
 }
@@ -111,7 +111,7 @@ fn waits_for_the_end(case: &Case) {
     let early = case.rkt(["status", "--wait=100ms", &uuid]).fails(254);
     assert!(early.took < Duration::from_millis(450), "{early}");
     let output = case.rkt(["status", "--wait", &uuid]).ok().prints("state=exited").prints("exited=true");
-    if case.stage1() == Stage1::Nspawn {
+    if case.stage1() != Stage1::Fly {
         assert!(output.stdout.contains("app-busybox=8\n"), "{output}");
         let json = case.rkt(["status", "--format=json", &uuid]).ok().json();
         assert_eq!(json["apps"][0]["exit_code"], 8);

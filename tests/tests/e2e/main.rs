@@ -17,6 +17,14 @@ macro_rules! under_both_walls {
             fn nspawn() {
                 super::$name(&Case::$make(Stage1::Nspawn));
             }
+
+            #[test]
+            #[ignore = "emulates a machine: cargo xtask test kvm"]
+            fn kvm() {
+                if crate::applies_under_kvm(module_path!()) {
+                    super::$name(&Case::$make(Stage1::Kvm));
+                }
+            }
         }
     )+};
     ($($name:ident),+ $(,)?) => { under_both_walls!(@new $($name),+); };
@@ -24,6 +32,8 @@ macro_rules! under_both_walls {
 
 /// Makes a test for each wall that has a supervisor in the pod, as `under_both_walls`.
 macro_rules! under_supervised_walls {
+/// Makes a test for each wall with a supervisor, a container and a machine, out of a function that takes a [`tests::case::Case`].
+macro_rules! under_walls_with_a_supervisor {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
             use tests::case::{Case, Stage1};
@@ -32,12 +42,26 @@ macro_rules! under_supervised_walls {
             fn nspawn() {
                 super::$name(&Case::new(Stage1::Nspawn));
             }
+
+            #[test]
+            #[ignore = "emulates a machine: cargo xtask test kvm"]
+            fn kvm() {
+                if crate::applies_under_kvm(module_path!()) {
+                    super::$name(&Case::new(Stage1::Kvm));
+                }
+            }
         }
     )+};
 }
 
 mod app;
 mod attach;
+/// Whether a case has a meaning for a machine; the table says why not.
+fn applies_under_kvm(module: &str) -> bool {
+    let case = module.split_once("::").map_or(module, |(_, case)| case);
+    !tests::case::NOT_UNDER_KVM.iter().any(|(name, _)| *name == case)
+}
+
 mod bad_input;
 mod cli;
 mod confinement;
@@ -54,6 +78,7 @@ mod hostile_images;
 mod image_output;
 mod images;
 mod kill;
+mod kvm;
 mod lifecycle;
 mod logs;
 mod member;

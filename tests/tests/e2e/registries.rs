@@ -64,6 +64,7 @@ fn a_server_from_a_registry_answers(case: &Case) {
     let port = match case.stage1() {
         Stage1::Fly => "8071",
         Stage1::Nspawn => "8072",
+        Stage1::Kvm => "8073",
     };
     let top = format!("/var/tmp/{}", case.name());
     host.exec("sh").args(["-ec", NGINX, "sh", &top, port, &image]).ok();

@@ -1,8 +1,10 @@
 //! `rkt run` with one app: what the app gets, and what comes back.
 
 use serde_json::json;
-use tests::case::{Case, Stage1, app_lines};
+use tests::case::{Case, app_lines};
 use tests::images;
+
+under_walls_with_a_supervisor!(names_the_host, has_only_loopback_without_a_network,);
 
 under_both_walls!(
     hands_over_output_and_exit_status,
@@ -225,27 +227,15 @@ fn runs_without_overlay(case: &Case) {
     assert!(output.stdout.contains("alice"), "the image was changed: {output}");
 }
 
-#[test]
-fn names_the_host() {
-    let case = Case::new(Stage1::Nspawn);
+fn names_the_host(case: &Case) {
     let output = case.run(["--hostname=web", case.busybox(), "--exec=/bin/hostname"]).ok();
     assert!(app_lines(&output.stdout).contains(&"web"), "{output}");
     let output = case.run([case.busybox(), "--exec=/bin/hostname"]).ok();
     assert!(app_lines(&output.stdout).contains(&&*format!("rkt-{}", case.uuid())), "{output}");
 }
 
-#[test]
-fn has_only_loopback_without_a_network() {
-    let case = Case::new(Stage1::Nspawn);
-    let words = [
-        "run",
-        "--stage1-from-dir=stage1-nspawn.aci",
-        "--net=none",
-        case.busybox(),
-        "--exec=/bin/sh",
-        "--",
-        "-c",
-    ];
+fn has_only_loopback_without_a_network(case: &Case) {
+    let words = ["run", &case.stage1().flag(), "--net=none", case.busybox(), "--exec=/bin/sh", "--", "-c"];
     let output = case.rkt(words).arg("sed -n 's/:.*//p' /proc/net/dev").ok();
     let interfaces: Vec<_> =
         app_lines(&output.stdout).into_iter().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use tests::case::{Case, Stage1, app_lines};
 
+under_walls_with_a_supervisor!(
+    all_run_and_share_what_a_pod_shares,
+    the_first_failure_ends_the_pod_with_its_status,
+    a_success_leaves_the_others_alone,
+    each_has_its_own_flags,
+);
+
 fn two<'a>(case: &'a Case, one: &'a str, two: &'a str) -> Vec<&'a str> {
     let image = case.busybox();
     vec![
@@ -23,14 +30,12 @@ fn two<'a>(case: &'a Case, one: &'a str, two: &'a str) -> Vec<&'a str> {
     ]
 }
 
-#[test]
-fn all_run_and_share_what_a_pod_shares() {
-    let case = Case::new(Stage1::Nspawn);
+fn all_run_and_share_what_a_pod_shares(case: &Case) {
     let image = case.busybox();
     let mut words =
         vec!["--volume=shared,kind=empty", "--mount=volume=shared,target=/shared", "--hostname=pod-of-two"];
     words.extend(two(
-        &case,
+        case,
         "until test -e /shared/from-two; do sleep 0.01; done; echo one: $AC_APP_NAME $(hostname) $(cat /shared/from-two)",
         "echo hello >/shared/new; mv /shared/new /shared/from-two; echo two: $AC_APP_NAME $(hostname); test ! -e /of-one",
     ));
@@ -42,27 +47,21 @@ fn all_run_and_share_what_a_pod_shares() {
     assert!(image.contains("busybox"));
 }
 
-#[test]
-fn the_first_failure_ends_the_pod_with_its_status() {
-    let case = Case::new(Stage1::Nspawn);
-    let output = case.run(two(&case, "sleep 1000", "exit 3")).limit(Duration::from_secs(30)).fails(3);
+fn the_first_failure_ends_the_pod_with_its_status(case: &Case) {
+    let output = case.run(two(case, "sleep 1000", "exit 3")).limit(Duration::from_secs(30)).fails(3);
     assert!(output.took < Duration::from_secs(20), "{output}");
     let status = case.rkt(["status", &case.uuid()]).ok();
     assert!(status.stdout.contains("app-two=3\n"), "{status}");
     assert!(status.stdout.contains("exited=true\n"), "{status}");
 }
 
-#[test]
-fn a_success_leaves_the_others_alone() {
-    let case = Case::new(Stage1::Nspawn);
-    let output = case.run(two(&case, "sleep 0.3; echo still here; exit 5", "true")).fails(5);
+fn a_success_leaves_the_others_alone(case: &Case) {
+    let output = case.run(two(case, "sleep 0.3; echo still here; exit 5", "true")).fails(5);
     assert!(app_lines(&output.stdout).contains(&"still here"), "{output}");
     case.rkt(["status", &case.uuid()]).ok().prints("app-one=5\n").prints("app-two=0\n");
 }
 
-#[test]
-fn each_has_its_own_flags() {
-    let case = Case::new(Stage1::Nspawn);
+fn each_has_its_own_flags(case: &Case) {
     let image = case.busybox();
     let output = case
         .run([

@@ -234,7 +234,7 @@ fn runs_prepared_pods(case: &Case) {
         .trimmed()
         .to_owned();
     let mut words = case.rkt_words();
-    words.extend(["run-prepared".to_owned(), "--net=host".to_owned(), uuid.clone()]);
+    words.extend(["run-prepared".to_owned(), case.net().to_owned(), uuid.clone()]);
     let unit = case.service("prepared", &words, "KillMode=mixed");
     case.systemctl(&["start", &unit]);
     eventually("the pod to run", || (case.state(&uuid) == "running").then_some(()));
@@ -256,11 +256,11 @@ fn gets_a_scope_in_a_session(case: &Case) {
     eventually("the app to be in the scope", || {
         commands_in(case, &group).contains(&"sleep 4444".to_owned()).then_some(())
     });
-    if case.stage1() == Stage1::Nspawn {
+    if case.stage1() == Stage1::Fly {
+        case.systemctl(&["stop", &scope]);
+    } else {
         case.host().exec("machinectl").args(["--no-legend", "list"]).ok().prints(&format!("rkt-{uuid}"));
         case.host().exec("machinectl").args(["terminate", &format!("rkt-{uuid}")]).ok();
-    } else {
-        case.systemctl(&["stop", &scope]);
     }
     eventually("the pod to end", || pod.ended().then_some(()));
     eventually("the scope to go", || {

@@ -1,7 +1,7 @@
 //! The guest's end of the link, from the first word to the last.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::time::{Duration, Instant};
 
 use executor::Step;
@@ -32,9 +32,8 @@ pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
     let start = loop {
         if let Some(event) = link.next_event() {
             match order(event)? {
-                Some(Order::Start(start)) => break start,
-                Some(Order::Ping) => link.notice(&Report::Pong),
-                None => return Err("Somebody calls before the start".into()),
+                Order::Start(start) => break start,
+                Order::Ping => link.notice(&Report::Pong),
             }
             continue;
         }
@@ -46,19 +45,9 @@ pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
     let mut ended = None;
     loop {
         while let Some(event) = link.next_event() {
-            match event {
-                Event::Called(call) => {
-                    let socket = UnixStream::connect(CONTROL).and_then(|socket| {
-                        socket.set_nonblocking(true)?;
-                        Ok(OwnedFd::from(socket))
-                    });
-                    link.answer(call, socket.ok());
-                }
-                event => {
-                    if order(event)? == Some(Order::Ping) {
-                        link.notice(&Report::Pong);
-                    }
-                }
+            match order(event)? {
+                Order::Ping => link.notice(&Report::Pong),
+                Order::Start(_) => return Err("The host orders the start twice".into()),
             }
         }
         // All that it has written goes first.
@@ -90,10 +79,9 @@ pub(super) fn last_word(link: &mut Link, report: &Report) {
     }
 }
 
-fn order(event: Event) -> Result<Option<Order>, Error> {
+fn order(event: Event) -> Result<Order, Error> {
     match event {
-        Event::Notice(json) => Ok(Some(serde_json::from_slice(&json)?)),
-        Event::Called(_) => Ok(None),
+        Event::Notice(json) => Ok(serde_json::from_slice(&json)?),
         Event::Closed => Err("The host has closed the link".into()),
     }
 }
@@ -159,6 +147,7 @@ fn set_up(start: &Start) -> Result<(), Error> {
 /// Starts it; the descriptors that come back are to be kept for as long as it runs.
 fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedFd>), Error> {
     let control = UnixListener::bind(CONTROL)?;
+    link.serve(CONTROL.into());
     let mut kept = Vec::new();
     let mut descriptors: Vec<(String, OwnedFd)> = Vec::new();
     match &start.terminal {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -51,8 +53,6 @@ pub enum LinkError {
 pub enum Event {
     /// JSON of an [`super::Order`] or a [`super::Report`].
     Notice(Vec<u8>),
-    /// Somebody calls the supervisor: [`Link::answer`].
-    Called(u32),
     /// The other side has closed the link.
     Closed,
 }
@@ -78,6 +78,8 @@ pub struct Link {
     streams: BTreeMap<u32, Stream>,
     calls: BTreeMap<u32, Call>,
     events: VecDeque<Event>,
+    /// Where the supervisor listens, on its side.
+    supervisor: Option<PathBuf>,
     next: u32,
     is_closed: bool,
 }
@@ -94,6 +96,7 @@ impl Link {
             streams: BTreeMap::new(),
             calls: BTreeMap::new(),
             events: VecDeque::new(),
+            supervisor: None,
             next,
             is_closed: false,
         }
@@ -128,11 +131,22 @@ impl Link {
         self.send(&Frame::Open(number));
     }
 
-    /// Joins `socket`, a connection to the supervisor which does not block, to the call `number`. Without one it is over.
-    pub fn answer(&mut self, number: u32, socket: Option<OwnedFd>) {
-        match socket {
-            Some(socket) => _ = self.calls.insert(number, Call::new(socket)),
-            None => self.send(&Frame::Closed(number)),
+    /// Calls of the other side go to the supervisor that listens at `path`.
+    pub fn serve(&mut self, path: PathBuf) {
+        self.supervisor = Some(path);
+    }
+
+    /// Joins a call of the other side to a connection of its own to the supervisor.
+    fn answer(&mut self, number: u32) {
+        let connect = || -> std::io::Result<OwnedFd> {
+            let path = self.supervisor.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+            let socket = UnixStream::connect(path)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket.into())
+        };
+        match connect() {
+            Ok(socket) => _ = self.calls.insert(number, Call::new(socket)),
+            Err(_) => self.send(&Frame::Closed(number)),
         }
     }
 
@@ -262,7 +276,7 @@ impl Link {
     fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
         match frame {
             Frame::Notice(json) => self.events.push_back(Event::Notice(json)),
-            Frame::Open(number) if self.side == Side::Guest => self.events.push_back(Event::Called(number)),
+            Frame::Open(number) if self.side == Side::Guest => self.answer(number),
             Frame::Open(_) => return Err(LinkError::Misplaced("a guest calls nobody")),
             Frame::Message { call, streams, json } => self.receive_message(call, &streams, &json)?,
             Frame::Closed(number) => self.end_call(number, false),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::control::{Exec, Incoming, Request, Response, send};
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 
 /// Both ends of a link, in one process.
 struct Both {
@@ -155,15 +155,35 @@ fn datagrams_stay_whole() {
     }
 }
 
-/// A call that is answered: the client's socket and the supervisor's.
+/// A call: the client's socket and the supervisor's.
 fn call(both: &mut Both) -> (UnixStream, UnixStream) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let supervisor = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    both.guest.serve(path);
     let (client, ours) = pair();
     both.host.call(ours.into());
     both.settle();
-    let Some(Event::Called(number)) = both.guest.next_event() else { panic!("nobody calls") };
-    let (supervisor, theirs) = pair();
-    both.guest.answer(number, Some(theirs.into()));
+    let (supervisor, _) = supervisor.accept().unwrap();
+    supervisor.set_nonblocking(true).unwrap();
     (client, supervisor)
+}
+
+#[test]
+fn who_hangs_up_at_once_is_heard() {
+    let mut both = Both::new();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    both.guest.serve(path);
+    let (client, ours) = pair();
+    send(&client, &Request::Stop { force: false }, &[]).unwrap();
+    drop(client);
+    both.host.call(ours.into());
+    both.settle();
+    let (supervisor, _) = listener.accept().unwrap();
+    assert_eq!(next::<Request>(&supervisor).0, Request::Stop { force: false });
+    assert!(both.host.calls.is_empty() && both.guest.calls.is_empty());
 }
 
 fn next<T: serde::de::DeserializeOwned>(socket: &UnixStream) -> (T, Vec<OwnedFd>) {

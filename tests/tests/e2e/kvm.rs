@@ -1,0 +1,218 @@
+//! What is particular to pods in a machine: its processes, its failures, and that nothing of it is left. All of it emulated.
+
+use std::time::Duration;
+
+use tests::case::{Case, Stage1, app_lines, eventually};
+
+/// Helpers of machines that run in this host, by their commands.
+fn helpers(case: &Case, uuid: &str) -> String {
+    // The hypervisor has the pod's name in its arguments, the file server the path of its directory.
+    let found = case.host().exec("pgrep").args(["-f", "-a", uuid]).output();
+    let lines = found.stdout.lines().filter(|line| line.contains("qemu") || line.contains("virtiofsd"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn assert_nothing_is_left(case: &Case, uuid: &str) {
+    eventually("the helpers to be gone", || helpers(case, uuid).is_empty().then_some(()));
+    let machines = case.host().exec("machinectl").args(["--no-legend", "list"]).ok();
+    assert!(!machines.stdout.contains(uuid), "{machines}");
+    let sockets = case.host().sh(&format!("ls {}/pods/*/{uuid} | grep virtiofsd || :", case.data()));
+    assert_eq!(sockets.stdout, "");
+}
+
+/// A unit whose pod runs `script` in a machine, started as far as the app.
+fn unit(case: &Case, script: &str, section: &str) -> (String, String) {
+    let unit = case.service_sh(script, &format!("KillMode=mixed\n{section}"));
+    case.systemctl(&["start", &unit]);
+    let uuid = case.uuid();
+    case.journal(&["-u", &unit], "app is up");
+    (unit, uuid)
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn everything_is_in_the_unit_and_has_few_rights() {
+    let case = Case::new(Stage1::Kvm);
+    let (unit, uuid) = unit(&case, "echo app is up; sleep 1000", "Delegate=yes");
+    let group = case.property(&unit, "ControlGroup");
+    let main: u32 = case.property(&unit, "MainPID").parse().expect("a pid");
+    let pids = case.host().cgroup_pids(&group);
+    assert!(pids.contains(&main), "{pids:?}");
+    assert!(case.rkt(["status", &uuid]).ok().stdout.contains(&format!("pid={main}\n")));
+    let read = |pid: u32, file: &str| case.host().read(&format!("/proc/{pid}/{file}"));
+    let mut names: Vec<String> = pids.iter().map(|pid| read(*pid, "comm").trim().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["init", "rkt-vm", "virtiofsd", "virtiofsd"]);
+    for pid in pids {
+        let status = read(pid, "status");
+        let value = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+            line.trim().to_owned()
+        };
+        if read(pid, "comm").trim() == "rkt-vm" {
+            assert!(!value("Uid:").contains("0\t"), "the hypervisor is root: {status}");
+            assert_eq!(value("CapEff:"), "0000000000000000", "{status}");
+            assert_eq!(value("Seccomp:"), "2", "{status}");
+            assert_eq!(read(pid, "net/dev").lines().count(), 3, "it has a network");
+        }
+    }
+    let list = case.host().exec("machinectl").args(["--no-legend", "list"]).ok();
+    let line = list.stdout.lines().find(|line| line.contains(&uuid)).unwrap_or_else(|| panic!("{list}"));
+    assert_eq!(line.split_whitespace().skip(1).take(2).collect::<Vec<_>>(), ["vm", "rkt"], "{list}");
+    case.systemctl(&["stop", &unit]);
+    assert_eq!(case.property(&unit, "Result"), "success");
+    assert_nothing_is_left(&case, &uuid);
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_panic_of_the_guest_fails_the_pod_with_its_reason() {
+    let case = Case::new(Stage1::Kvm);
+    let output = case
+        .run_sh("echo ran")
+        .env("RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS", "rdinit=/no-such-init root=none")
+        .fails(254)
+        .says("kernel panic");
+    assert!(!output.stdout.contains("ran"), "{output}");
+    assert_nothing_is_left(&case, &case.uuid());
+    case.journal(&[&format!("RKT_POD={}", case.uuid()), "-t", "kernel"], "Kernel panic");
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_guest_that_hangs_is_killed_after_its_time() {
+    let case = Case::new(Stage1::Kvm);
+    // The kernel waits for a device that never comes.
+    let output = case
+        .run_sh("echo ran")
+        .env("RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS", "rdinit=/no-such-init root=/dev/vda rootwait")
+        .env("RKT_KVM_READY_SEC", "8")
+        .fails(254)
+        .says("has not started within 8 s");
+    assert!(output.took > Duration::from_secs(8), "{output}");
+    assert_nothing_is_left(&case, &case.uuid());
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_killed_helper_fails_the_pod_with_its_reason() {
+    for (helper, reason) in [("virtiofsd", "virtiofsd"), ("rkt-vm", "was killed by signal 9")] {
+        let case = Case::new(Stage1::Kvm);
+        let (unit, uuid) = unit(&case, "echo app is up; sleep 1000", "");
+        let group = case.property(&unit, "ControlGroup");
+        for pid in case.host().cgroup_pids(&group) {
+            // The first of two may take the second with it.
+            let name =
+                std::fs::read_to_string(case.host().path(format!("/proc/{pid}/comm"))).unwrap_or_default();
+            if name.trim() == helper {
+                case.host().exec("kill").args(["-KILL", &pid.to_string()]).output();
+            }
+        }
+        eventually("the unit to fail", || (case.property(&unit, "Result") == "exit-code").then_some(()));
+        assert_eq!(case.property(&unit, "ExecMainStatus"), "254");
+        case.journal(&["-u", &unit], reason);
+        eventually("the pod to have exited", || (case.state(&uuid) == "exited").then_some(()));
+        assert_nothing_is_left(&case, &uuid);
+    }
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn the_machine_goes_with_its_monitor() {
+    let case = Case::new(Stage1::Kvm);
+    let (unit, uuid) = unit(&case, "echo app is up; sleep 1000", "");
+    let main = case.property(&unit, "MainPID");
+    case.host().exec("kill").args(["-KILL", &main]).ok();
+    eventually("the helpers to be gone", || helpers(&case, &uuid).is_empty().then_some(()));
+    eventually("the pod to have exited", || (case.state(&uuid) == "exited").then_some(()));
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn limits_of_apps_are_kept_inside() {
+    let case = Case::new(Stage1::Kvm);
+    let script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/app-*/memory.max /sys/fs/cgroup/app-*/cpu.max 2>/dev/null; \
+                  grep MemTotal /proc/meminfo; exec tail /dev/zero";
+    // Nothing is hidden, so that the groups can be seen.
+    let mut words = case.rkt_words();
+    words[1] = "--insecure-options=image,paths".to_owned();
+    let image = case.busybox();
+    let tail = [
+        "run",
+        &case.stage1().flag(),
+        "--net=none",
+        image,
+        "--memory=48Mi",
+        "--cpu=500m",
+        "--exec=/bin/sh",
+        "--",
+        "-c",
+        script,
+    ]
+    .map(str::to_owned);
+    words.extend(tail);
+    let output = case.host().exec(&words[0]).args(words[1..].to_vec()).fails(137);
+    let lines = app_lines(&output.stdout);
+    assert!(lines.contains(&"50331648") && lines.contains(&"50000 100000"), "{output}");
+    let total = lines.iter().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let total: u64 = total.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("{output}"));
+    assert!(total < (128 + 48) * 1024 && total > 64 * 1024, "{total} kB: {output}");
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn files_keep_their_kinds_owners_and_attributes() {
+    let case = Case::new(Stage1::Kvm);
+    let script = "cd /data && mkfifo fifo && mknod null c 1 3 && touch file && chown 1001:1002 file && chmod 6755 file && \
+                  ln -s file link && ln file hard && stat -c '%n %F %u %g %a %h' fifo null file link; \
+                  (echo through the fifo >fifo &); cat fifo";
+    let volume = "--volume=data,kind=empty";
+    let mount = "--mount=volume=data,target=/data";
+    let image = case.busybox();
+    let output = case.run([volume, image, "--exec=/bin/sh", mount, "--", "-c", script]).ok();
+    let lines = app_lines(&output.stdout);
+    for line in [
+        "fifo fifo 0 0 644 1",
+        "null character special file 0 0 644 1",
+        "file regular empty file 1001 1002 6755 2",
+        "link symbolic link 0 0 777 1",
+        "through the fifo",
+    ] {
+        assert!(lines.contains(&line), "no {line:?}: {output}");
+    }
+    let dir = case.pod_dir(&case.uuid()).expect("the pod's directory");
+    let outside = case.host().sh(&format!("cd {dir}/sharedVolumes/data; stat -c '%n %F %u %g %a %h' *"));
+    assert!(outside.stdout.contains("file regular empty file 1001 1002 6755 2"), "{outside}");
+    assert!(outside.stdout.contains("null character special file"), "{outside}");
+}
+
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_pc_does_as_well() {
+    let case = Case::new(Stage1::Kvm);
+    let output =
+        case.run_sh("test -d /proc/bus/pci && echo on PCI; exit 9").env("RKT_KVM_MACHINE", "q35").fails(9);
+    assert!(app_lines(&output.stdout).contains(&"on PCI"), "{output}");
+}
+
+/// These never start a machine.
+#[test]
+fn what_a_machine_cannot_have_is_refused() {
+    let case = Case::new(Stage1::Kvm);
+    let image = case.busybox();
+    let run = |flags: &[&'static str]| {
+        let flag = case.stage1().flag();
+        let words = ["run".to_owned(), flag].into_iter().chain(flags.iter().map(|&flag| flag.to_owned()));
+        case.rkt(words.chain([image, "--exec=/bin/true"].map(str::to_owned)))
+    };
+    run(&["--net=host"]).fails(254).says("--net=host").says("--net=none");
+    run(&["--net=none", "--ipc=parent"]).fails(254).says("--ipc=parent");
+    let output = run(&["--net=none"]).env("RKT_KVM_ACCEL", "kvm").output();
+    // Where there is no KVM nobody falls back on emulation.
+    if output.code != 0 {
+        assert!(output.code == 254 && output.stderr.contains("RKT_KVM_ACCEL=tcg"), "{output}");
+    }
+    run(&["--net=none"]).env("RKT_KVM_ACCEL", "fast").fails(254).says("RKT_KVM_ACCEL");
+    // An empty PATH, and an image's own directories: there is no QEMU to be found.
+    run(&["--net=none"]).env("PATH", "/nonexistent").fails(254).says("qemu-system-x86");
+}
