@@ -11,6 +11,9 @@ use systemd::journal::{Entry, Priority};
 /// Longer lines are cut.
 const LINE_MAX: usize = 4096;
 
+/// Each machine without PCI has it, as an error, and it is none.
+const NO_PCI: &str = "PCI: Fatal: No config space access function found";
+
 /// Bytes that become lines without control characters: a terminal's must not reach one.
 #[derive(Debug, Default)]
 struct Lines {
@@ -121,6 +124,8 @@ impl Console {
         lines.read(socket.as_fd(), |text| {
             if *debug {
                 eprintln!("guest: {text}");
+            } else if text.ends_with(NO_PCI) {
+                return;
             }
             let reason = reason(text);
             if let Some(journal) = journal {

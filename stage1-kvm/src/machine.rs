@@ -69,9 +69,6 @@ pub(crate) fn kernel_parameters(
     ];
     // What its console shows goes to the journal: errors, unless everything is asked for.
     words.push(if debug { "loglevel=7" } else { "loglevel=4" }.to_owned());
-    if model == Model::Microvm {
-        words.push("pci=off".to_owned());
-    }
     words.push(format!("rkt.transport={}", transport(model)));
     if let Some(khz) = tsc_khz.filter(|_| accelerator == Accelerator::Tcg) {
         words.push(format!("tsc_early_khz={khz}"));

@@ -193,7 +193,10 @@ impl Monitor {
                      (RKT_KVM_INITRD) belongs to another"
                 )));
             }
-            (Report::Started, State::Booting) => self.state = State::Running,
+            (Report::Started, State::Booting) => {
+                self.state = State::Running;
+                self.link.resume();
+            }
             (Report::Pong, _) => {
                 if let Some(notifier) = &self.notifier {
                     let _ = notifier.send("WATCHDOG=1");

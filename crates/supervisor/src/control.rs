@@ -409,6 +409,11 @@ impl Incoming {
         Ok(Some(frame))
     }
 
+    /// What has come and is no whole message yet: for whoever passes the rest of the connection on as it is.
+    pub(crate) fn into_rest(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Whether the other side has closed the connection.
     pub fn is_closed(&self) -> bool {
         self.closed

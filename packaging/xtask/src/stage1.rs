@@ -29,6 +29,20 @@ struct Flavor {
     files: &'static [(&'static str, &'static str)],
 }
 
+/// The entrypoints of those that have a supervisor in the pod.
+const SUPERVISED: &[(&str, &str)] = &[
+    ("run", "init"),
+    ("enter", "enter"),
+    ("gc", "gc"),
+    ("stop", "stop"),
+    ("signal", "signal"),
+    ("attach", "attach"),
+    ("app/add", "app_add"),
+    ("app/start", "app_start"),
+    ("app/stop", "app_stop"),
+    ("app/rm", "app_rm"),
+];
+
 /// What systemd-nspawn wants to see in a root.
 const NSPAWN_DIRS: &[&str] = &[
     "dev",
@@ -50,18 +64,7 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "nspawn",
         interface: 6,
-        entrypoints: &[
-            ("run", "init"),
-            ("enter", "enter"),
-            ("gc", "gc"),
-            ("stop", "stop"),
-            ("signal", "signal"),
-            ("attach", "attach"),
-            ("app/add", "app_add"),
-            ("app/start", "app_start"),
-            ("app/stop", "app_stop"),
-            ("app/rm", "app_rm"),
-        ],
+        entrypoints: SUPERVISED,
         supervisor: true,
         dirs: NSPAWN_DIRS,
         files: &[("etc/os-release", OS_RELEASE), ("etc/machine-id", "")],
@@ -83,13 +86,7 @@ const FLAVORS: &[Flavor] = &[
     Flavor {
         name: "kvm",
         interface: 6,
-        entrypoints: &[
-            ("run", "init"),
-            ("enter", "enter"),
-            ("gc", "gc"),
-            ("stop", "stop"),
-            ("signal", "signal"),
-        ],
+        entrypoints: SUPERVISED,
         supervisor: false,
         // The guest mounts on them what systemd-nspawn does for a container.
         dirs: NSPAWN_DIRS,

@@ -47,6 +47,7 @@ impl Row {
         self.verdicts[match stage1 {
             Stage1::Fly => 0,
             Stage1::Nspawn => 1,
+            Stage1::Kvm => 2,
         }]
     }
 }

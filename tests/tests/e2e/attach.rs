@@ -206,7 +206,9 @@ fn streams_of_mode_null(case: &Case) {
         script,
     ];
     let output = case.run(words).input("typed").fails(4);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    // An emulated machine says that it is one, in one line.
+    let said: Vec<_> = output.stderr.lines().filter(|line| !line.contains("(TCG)")).collect();
+    assert!(output.stdout.is_empty() && said.is_empty(), "{output}");
 }
 
 /// In a unit, the lines of a stream are in the journal under the app's own name, as those of any app are.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tests::case::{Case, Stage1, app_lines, eventually};
 use tests::images;
 
-under_walls_with_a_supervisor!(
+under_supervised_walls!(
     dangerous_system_calls_are_refused,
     system_calls_of_this_decade_work_or_are_unknown,
     seccomp_flags_replace_the_filter,

@@ -2,7 +2,7 @@
 
 use tests::case::Case;
 
-under_walls_with_a_supervisor!(asks_which_app, is_confined_as_the_app_is,);
+under_supervised_walls!(asks_which_app, is_confined_as_the_app_is,);
 
 under_both_walls!(
     runs_a_command_in_the_app,

@@ -32,8 +32,6 @@ macro_rules! under_both_walls {
 
 /// Makes a test for each wall that has a supervisor in the pod, as `under_both_walls`.
 macro_rules! under_supervised_walls {
-/// Makes a test for each wall with a supervisor, a container and a machine, out of a function that takes a [`tests::case::Case`].
-macro_rules! under_walls_with_a_supervisor {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
             use tests::case::{Case, Stage1};
@@ -62,6 +60,7 @@ fn applies_under_kvm(module: &str) -> bool {
     !tests::case::NOT_UNDER_KVM.iter().any(|(name, _)| *name == case)
 }
 
+mod attach;
 mod bad_input;
 mod cli;
 mod confinement;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::case::{Case, app_lines};
 use tests::images;
 
-under_walls_with_a_supervisor!(names_the_host, has_only_loopback_without_a_network,);
+under_supervised_walls!(names_the_host, has_only_loopback_without_a_network,);
 
 under_both_walls!(
     hands_over_output_and_exit_status,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::case::{Case, Stage1, app_lines};
 
-under_walls_with_a_supervisor!(
+under_supervised_walls!(
     all_run_and_share_what_a_pod_shares,
     the_first_failure_ends_the_pod_with_its_status,
     a_success_leaves_the_others_alone,

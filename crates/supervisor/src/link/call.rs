@@ -48,6 +48,11 @@ pub(super) fn new_size(message: &Value) -> Option<WindowSize> {
     }
 }
 
+/// Whether the connection carries data of an app after a message.
+pub(super) fn attaches(message: &Value) -> bool {
+    matches!(serde_json::from_value(message.clone()), Ok(Request::Attach(_)))
+}
+
 /// Which way the bytes of the descriptors of a message go, as their side sees them.
 pub(super) fn flows(message: &Value, descriptors: &[OwnedFd]) -> Vec<Flow> {
     if let Ok(Request::Exec(exec)) = serde_json::from_value(message.clone()) {

@@ -82,6 +82,8 @@ pub struct Link {
     supervisor: Option<PathBuf>,
     next: u32,
     is_closed: bool,
+    /// Nothing is read from streams.
+    is_paused: bool,
 }
 
 impl Link {
@@ -99,7 +101,14 @@ impl Link {
             supervisor: None,
             next,
             is_closed: false,
+            // The guest does not know the streams before it has been told.
+            is_paused: side == Side::Host,
         }
+    }
+
+    /// The other side knows all streams: what is read from them may be sent.
+    pub fn resume(&mut self) {
+        self.is_paused = false;
     }
 
     /// A number that the other side does not give.
@@ -200,7 +209,7 @@ impl Link {
         let congested = self.output.len() > CONGESTED;
         for (number, stream) in &self.streams {
             let mut flags = stream.waits_for();
-            flags.set(PollFlags::IN, flags.contains(PollFlags::IN) && !congested);
+            flags.set(PollFlags::IN, flags.contains(PollFlags::IN) && !congested && !self.is_paused);
             if !flags.is_empty() {
                 watched.push((Token::Stream(*number), stream.fd.as_fd(), flags));
             }
@@ -280,6 +289,16 @@ impl Link {
             Frame::Open(_) => return Err(LinkError::Misplaced("a guest calls nobody")),
             Frame::Message { call, streams, json } => self.receive_message(call, &streams, &json)?,
             Frame::Closed(number) => self.end_call(number, false),
+            Frame::Join { call, stream } if self.side == Side::Guest => {
+                if let Some(call) = self.calls.remove(&call) {
+                    self.adopt(stream, call.socket, Flow::Both, Kind::Bytes);
+                } else {
+                    // Nobody answered it.
+                    self.send(&Frame::End(stream));
+                    self.send(&Frame::Gone(stream));
+                }
+            }
+            Frame::Join { .. } => return Err(LinkError::Misplaced("a guest calls nobody")),
             Frame::Data(number, bytes) => {
                 let Some(stream) = self.streams.get_mut(&number) else { return Ok(()) };
                 if !stream.put(bytes) {
@@ -419,6 +438,23 @@ impl Link {
         if let Ok(json) = serde_json::to_vec(&message) {
             self.send(&Frame::Message { call: number, streams, json });
         }
+        if self.side == Side::Host && call::attaches(&message) {
+            self.join(number);
+        }
+    }
+
+    /// Goes on with a call as a stream of bytes: what follows is no JSON, and needs credit.
+    fn join(&mut self, number: u32) {
+        let Some(call) = self.calls.remove(&number) else { return };
+        let mut connection = Stream::new(call.socket, Flow::Both, Kind::Bytes, None);
+        let stream = self.number();
+        self.send(&Frame::Join { call: number, stream });
+        let rest = call.incoming.into_rest();
+        if !rest.is_empty() {
+            connection.charge(&rest);
+            self.send(&Frame::Data(stream, rest));
+        }
+        self.streams.insert(stream, connection);
     }
 
     /// Hands on what was held, once nothing that came before is missing.

@@ -13,6 +13,7 @@
 //! 7 gone      stream   none: nothing more is taken
 //! 8 credit    stream   bytes (4)
 //! 9 window    stream   rows (2), columns (2)
+//! 10 join     call     stream (4): from here on the connection itself is a stream           host to guest
 //! ```
 
 use super::stream::Flow;
@@ -49,6 +50,13 @@ pub enum Frame {
     Credit(u32, u32),
     /// The terminal of a stream has a new size.
     Window(u32, WindowSize),
+    /// A call goes on as a stream of bytes.
+    Join {
+        /// The call.
+        call: u32,
+        /// The stream.
+        stream: u32,
+    },
 }
 
 impl Frame {
@@ -92,6 +100,10 @@ impl Frame {
                 bytes.extend(size.rows.to_be_bytes());
                 bytes.extend(size.columns.to_be_bytes());
             }
+            Frame::Join { call, stream } => {
+                head(10, *call);
+                bytes.extend(stream.to_be_bytes());
+            }
         }
         let length = u32::try_from(bytes.len() - start - 4).unwrap_or(u32::MAX);
         bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -133,6 +145,10 @@ impl Frame {
                 let &[a, b, c, d] = payload else { return Err(Malformed) };
                 let (rows, columns) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
                 Ok(Frame::Window(number, WindowSize { rows, columns }))
+            }
+            10 => {
+                let stream = payload.try_into().map_err(|_| Malformed)?;
+                Ok(Frame::Join { call: number, stream: u32::from_be_bytes(stream) })
             }
             _ => Err(Malformed),
         }
@@ -180,6 +196,7 @@ mod tests {
             Frame::Gone(1),
             Frame::Credit(1, 1 << 20),
             Frame::Window(1, WindowSize { rows: 24, columns: 80 }),
+            Frame::Join { call: 7, stream: 8 },
         ]
     }
 
@@ -207,7 +224,7 @@ mod tests {
             b"\0\0\0\0",
             b"\0\0\0\x04\x01\0\0\0",
             b"\0\0\0\x05\0\0\0\0\0",
-            b"\0\0\0\x05\x0a\0\0\0\0",
+            b"\0\0\0\x05\x0b\0\0\0\0",
             b"\0\0\0\x06\x02\0\0\0\0x",
             b"\0\0\0\x08\x08\0\0\0\0xyz",
             b"\0\0\0\x05\x03\0\0\0\0",

@@ -191,6 +191,11 @@ impl Stream {
         }
     }
 
+    /// Bytes that have been read before and are sent now: few.
+    pub(super) fn charge(&mut self, bytes: &[u8]) {
+        self.credit = self.credit.saturating_sub(bytes.len());
+    }
+
     /// The other side takes no more.
     pub(super) fn is_refused(&mut self) {
         self.reads = false;

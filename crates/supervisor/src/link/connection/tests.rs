@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::{Exec, Incoming, Request, Response, send};
+use crate::control::{Attach, Endpoint, Exec, Incoming, Request, Response, encode_data, send};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 
@@ -12,7 +12,9 @@ struct Both {
 impl Both {
     fn new() -> Self {
         let (one, other) = pair();
-        Both { host: Link::new(one.into(), Side::Host), guest: Link::new(other.into(), Side::Guest) }
+        let mut host = Link::new(one.into(), Side::Host);
+        host.resume();
+        Both { host, guest: Link::new(other.into(), Side::Guest) }
     }
 
     /// Lets both work until neither has anything to do.
@@ -279,6 +281,48 @@ fn signals_do_not_wait_for_input_that_nobody_takes() {
     send(&client, &Request::Signal { number: 2 }, &[]).unwrap();
     both.settle();
     assert_eq!(next::<Request>(&supervisor).0, Request::Signal { number: 2 });
+}
+
+#[test]
+fn an_attached_client_is_connected_with_the_supervisor() {
+    let mut both = Both::new();
+    let (client, supervisor) = call(&mut both);
+    let attach = Request::Attach(Attach {
+        app: "a".to_owned(),
+        endpoints: vec![Endpoint::Stdin, Endpoint::Stdout],
+        size: None,
+    });
+    send(&client, &attach, &[]).unwrap();
+    // It types ahead.
+    (&client).write_all(&encode_data(0, b"typed")).unwrap();
+    both.settle();
+    let mut incoming = Incoming::default();
+    incoming.receive(&supervisor).unwrap();
+    assert_eq!(incoming.next_message::<Request>().unwrap().unwrap().0, attach);
+    incoming.receive(&supervisor).unwrap();
+    assert!(matches!(
+        incoming.next_frame::<Request>().unwrap(),
+        Some(crate::control::Frame::Data { stream: 0, bytes }) if bytes == b"typed"
+    ));
+    send(&supervisor, &Response::Attached, &[]).unwrap();
+    (&supervisor).write_all(&encode_data(1, b"answer")).unwrap();
+    both.settle();
+    let mut incoming = Incoming::default();
+    incoming.receive(&client).unwrap();
+    assert_eq!(incoming.next_message::<Response>().unwrap().unwrap().0, Response::Attached);
+    assert!(matches!(
+        incoming.next_frame::<Response>().unwrap(),
+        Some(crate::control::Frame::Data { stream: 1, bytes }) if bytes == b"answer"
+    ));
+    // Each side hears when the other goes.
+    drop(client);
+    both.settle();
+    let mut incoming = Incoming::default();
+    incoming.receive(&supervisor).unwrap();
+    assert!(incoming.is_closed());
+    drop(supervisor);
+    both.settle();
+    assert!(both.host.streams.is_empty() && both.guest.streams.is_empty());
 }
 
 #[test]
