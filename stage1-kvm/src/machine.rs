@@ -32,18 +32,24 @@ pub(crate) struct Machine {
     pub(crate) interfaces: Vec<[u8; 6]>,
 }
 
-/// Memory in MiB: what the apps may use, and what the guest needs beside them.
-pub(crate) fn memory_mib(apps: &[AppSpec]) -> u64 {
+/// Memory in MiB: what the apps may use, or all of the pod, and what the guest needs beside them.
+pub(crate) fn memory_mib(apps: &[AppSpec], of_pod: Option<u64>) -> u64 {
+    if let Some(limit) = of_pod {
+        return OVERHEAD.saturating_add(limit).div_ceil(1 << 20);
+    }
     let limits = apps.iter().map(|app| app.cgroup.memory_bytes);
     let limited = limits.clone().flatten().fold(0_u64, u64::saturating_add);
     let unlimited = if limits.into_iter().any(|limit| limit.is_none()) { UNLIMITED } else { 0 };
     OVERHEAD.saturating_add(limited).saturating_add(unlimited).div_ceil(1 << 20)
 }
 
-/// Processors: as many as the apps may use together, and no more than the host has. An app without a limit may use all.
-pub(crate) fn cpus(apps: &[AppSpec], host: u64) -> u64 {
+/// Processors: as many as the apps may use together, or all of the pod, and no more than the host has. An app without a
+/// limit may use all.
+pub(crate) fn cpus(apps: &[AppSpec], of_pod: Option<u64>, host: u64) -> u64 {
     let limits: Option<Vec<u64>> = apps.iter().map(|app| app.cgroup.cpu_milli).collect();
-    let wanted = limits.map_or(host, |limits| limits.iter().sum::<u64>().div_ceil(1000));
+    let of_apps = limits.map(|limits| limits.iter().fold(0_u64, |sum, limit| sum.saturating_add(*limit)));
+    let least = of_apps.into_iter().chain(of_pod).min();
+    let wanted = least.map_or(host, |milli| milli.div_ceil(1000));
     wanted.clamp(1, host.max(1))
 }
 
@@ -108,7 +114,8 @@ mod tests {
             (&[None, None, Some(10 * MIB)], 650),
         ] {
             let limits: Vec<_> = limits.iter().map(|memory| (*memory, None)).collect();
-            assert_eq!(memory_mib(&apps(&limits)), mib, "{limits:?}");
+            assert_eq!(memory_mib(&apps(&limits), None), mib, "{limits:?}");
+            assert_eq!(memory_mib(&apps(&limits), Some(256 * MIB)), 384, "{limits:?}");
         }
     }
 
@@ -119,12 +126,13 @@ mod tests {
             (&[Some(500), Some(600)], 4, 2),
             (&[Some(64_000)], 4, 4),
             (&[Some(500), None], 4, 4),
-            (&[], 4, 1),
             (&[Some(0)], 0, 1),
         ] {
             let limits: Vec<_> = limits.iter().map(|cpu| (None, *cpu)).collect();
-            assert_eq!(cpus(&apps(&limits), host), count, "{limits:?}");
+            assert_eq!(cpus(&apps(&limits), None, host), count, "{limits:?}");
         }
+        let four = apps(&[(None, Some(2000)), (None, Some(2000))]);
+        assert_eq!((cpus(&four, Some(1500), 8), cpus(&four, Some(9000), 8)), (2, 4));
     }
 
     #[test]

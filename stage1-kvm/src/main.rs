@@ -22,7 +22,6 @@ mod run;
 mod settings;
 mod virtiofsd;
 
-use supervised::app::app;
 use supervised::attach::attach;
 use supervised::enter::enter;
 use supervised::signal::signal;
@@ -37,6 +36,13 @@ const FLAVOR: stage1::Flavor = stage1::Flavor {
     signal,
     supervised: Some(stage1::Supervised { attach, app }),
 };
+
+/// The file server and the guest do not see what is mounted for an app later.
+fn app(_: &stage1::args::App) -> stage1::Result<()> {
+    Err(stage1::Error::Refused(
+        "Apps of a pod in a machine do not come and go (rkt app): use stage1-nspawn".to_owned(),
+    ))
+}
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use executor::AppSpec;
+use executor::spec::CgroupLimits;
 use pod::Current;
 use rustix::fs::{Mode, OFlags};
 use stage1::args::{Ipc, Network, Run, machine_name};
 use stage1::network_files::NameFiles;
-use stage1::spec::Limits;
-use stage1::{Context, Error, Pod, Result, attach, warn};
+use stage1::spec::{Limits, Policy};
+use stage1::{Context, Error, Pod, Result, attach, pod_limits, warn};
 use supervised::apps;
 use supervised::descriptors::{listen_for_control, streams};
 use supervised::networks::{self, Home};
@@ -59,8 +60,15 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
     }
     let uuid = run.uuid.to_string();
-    let group =
-        pod_group::join(&pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &[] })?;
+    let mut warnings = Vec::new();
+    let of_pod = pod_limits::read(&pod, Policy::Contained, &mut warnings)?;
+    // The machine has as much memory as the pod may use, so only its processors are for the host to limit.
+    let on_host = CgroupLimits { memory_bytes: None, ..of_pod.clone() };
+    let properties = pod_limits::properties(&on_host);
+    let request = pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties };
+    let group = pod_group::join(&request)?;
+    pod_limits::enforce(&on_host, Some(&group), Policy::Contained, &mut warnings)?;
+    warnings.iter().for_each(|warning| warn(warning));
     // The guest's own kernel enforces them.
     let limits = Limits::Enforced(CONTROLLERS.map(str::to_owned).to_vec());
     let mut specs = apps::specs(&pod, run, &limits)?;
@@ -79,8 +87,15 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         hosts: run.hosts,
         hostname: &run.hostname(),
     };
-    let parts =
-        Parts { settings, accelerator, qemu: &qemu, virtiofsd: &virtiofsd, specs: &specs, group: &group };
+    let parts = Parts {
+        settings,
+        accelerator,
+        qemu: &qemu,
+        virtiofsd: &virtiofsd,
+        specs: &specs,
+        of_pod: &of_pod,
+        group: &group,
+    };
     let name = machine_name(run.uuid);
     let ended = names
         .prepare(pod.current.dir.open_directory("stage1/rootfs")?.as_fd())
@@ -125,6 +140,8 @@ struct Parts<'a> {
     qemu: &'a Qemu,
     virtiofsd: &'a Virtiofsd,
     specs: &'a [AppSpec],
+    /// Limits of all of it together.
+    of_pod: &'a CgroupLimits,
     group: &'a PodGroup,
 }
 
@@ -142,7 +159,7 @@ fn refuse_what_cannot_be(run: &Run) -> Result<()> {
         }
     }
     for (asked, what) in [
-        (run.mutable, "mutable pods (rkt app sandbox)"),
+        (run.mutable, "pods whose apps come and go (rkt app sandbox)"),
         (run.mds_token.is_some(), "the metadata service (--mds-register)"),
     ] {
         if asked {
@@ -180,7 +197,7 @@ fn refuse_devices(specs: &[AppSpec]) -> Result<()> {
 
 /// Starts the helpers. While the raw mode lives the terminal is in it.
 fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Monitor, Option<RawMode>)> {
-    let Parts { settings, accelerator, qemu, virtiofsd, specs, group } = parts;
+    let Parts { settings, accelerator, qemu, virtiofsd, specs, of_pod, group } = parts;
     let stdin = io::stdin();
     let terminal = run.interactive && rustix::termios::isatty(&stdin);
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
@@ -189,9 +206,13 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
         uuid: run.uuid,
         accelerator: *accelerator,
         model,
-        memory_mib: machine::memory_mib(specs),
+        memory_mib: machine::memory_mib(specs, of_pod.memory_bytes),
         // Emulated processors share the work of the host's badly, and each takes its time to start.
-        cpus: machine::cpus(specs, if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() }),
+        cpus: machine::cpus(
+            specs,
+            of_pod.cpu_milli,
+            if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() },
+        ),
         kernel_parameters: String::new(),
         interfaces: Vec::new(),
     };

@@ -22,8 +22,12 @@ pub enum Stage1 {
 
 /// Cases that cannot apply to stage1-kvm as they are, by a part of their names, and why.
 pub const NOT_UNDER_KVM: &[(&str, &str)] = &[
-    ("attach::shares_a_terminal_whose_size_follows", "sizes follow each other faster than an emulated app looks"),
+    (
+        "attach::shares_a_terminal_whose_size_follows",
+        "sizes follow each other faster than an emulated app looks",
+    ),
     ("units::stays_in_the_unit", "looks for the app among the host's processes; kvm has a case of its own"),
+    ("units::stays_in_the_unit_of_a_script", "looks for the app among the host's processes"),
     ("units::runs_prepared_pods", "looks for the app among the host's processes"),
     (
         "units::gets_a_scope_in_a_session",

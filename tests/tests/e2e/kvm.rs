@@ -151,7 +151,8 @@ fn limits_of_apps_are_kept_inside() {
     ]
     .map(str::to_owned);
     words.extend(tail);
-    let output = case.host().exec(&words[0]).args(words[1..].to_vec()).fails(137);
+    let output =
+        case.host().exec(&words[0]).args(words[1..].to_vec()).limit(Duration::from_secs(300)).fails(137);
     let lines = app_lines(&output.stdout);
     assert!(lines.contains(&"50331648") && lines.contains(&"50000 100000"), "{output}");
     let total = lines.iter().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();

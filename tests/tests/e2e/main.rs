@@ -53,7 +53,6 @@ macro_rules! under_supervised_walls {
 }
 
 mod app;
-mod attach;
 /// Whether a case has a meaning for a machine; the table says why not.
 fn applies_under_kvm(module: &str) -> bool {
     let case = module.split_once("::").map_or(module, |(_, case)| case);
