@@ -276,7 +276,13 @@ impl Case {
     #[must_use]
     pub fn state(&self, uuid: &str) -> String {
         let output = self.rkt(["status", uuid]).output();
-        output.stdout.lines().find_map(|line| line.strip_prefix("state=")).unwrap_or_default().to_owned()
+        match output.stdout.lines().find_map(|line| line.strip_prefix("state=")) {
+            Some(state) => state.to_owned(),
+            None => {
+                eprintln!("no state: {output}");
+                String::new()
+            }
+        }
     }
 
     /// The first six directories a pod can be in: which one holds `uuid`, if any.
