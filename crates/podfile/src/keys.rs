@@ -286,6 +286,13 @@ pub static POD: &[Key<Pod>] = &[
     ),
     many!("Annotation", "NAME=VALUE", annotations, one(annotation), "An annotation of the pod's manifest."),
     one!(
+        "Proxy",
+        "PORT",
+        proxy,
+        |text| value::number(text, 1, u16::MAX),
+        "For apps that do not take sockets from their starter: what comes in at the sockets of [Socket] goes to this TCP port of the pod. While the pod starts, connections wait."
+    ),
+    one!(
         "StopTimeout",
         "SPAN",
         stop_timeout,

@@ -143,6 +143,8 @@ pub struct Pod {
     pub pass_environment: Option<bool>,
     /// `Annotation=`
     pub annotations: BTreeMap<AcIdentifier, String>,
+    /// `Proxy=`
+    pub proxy: Option<u16>,
     /// `StopTimeout=`
     pub stop_timeout: Option<Duration>,
     /// `ReadyTimeout=`

@@ -327,6 +327,15 @@ impl Reader<'_> {
             let hint = "it needs a network of the pod's own, as with Network=default".to_owned();
             self.error(place, "Ports are published for pods with networks only", Some(hint));
         }
+        if self.pod.proxy.is_some() && self.handed.socket.is_empty() {
+            let place = self.place("Proxy", main);
+            let hint = "[Socket] says where connections come in, as in ListenStream=80".to_owned();
+            self.error(place, "Proxy= needs a section [Socket]", Some(hint));
+        }
+        if self.pod.proxy.is_some() && mode == NetMode::None {
+            let place = self.place("Proxy", main);
+            self.error(place, "A pod with Network=none cannot be reached by Proxy=", None);
+        }
         if self.pod.isolation == Some(Isolation::Fly) {
             if mode != NetMode::Host {
                 let place = self.place("Network", main);

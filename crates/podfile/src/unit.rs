@@ -4,6 +4,7 @@
 //! rkt-pod@web.service.d/10-rkt-pod.conf     for the shipped template
 //! rkt-pod@web.socket                        when the file has [Socket]
 //! rkt-pod-health@web.timer.d/10-rkt-pod.conf   when an app has HealthCommand=
+//! rkt-pod-proxy@web.service.d/10-rkt-pod.conf  with Proxy=
 //! web.service                               with Service=web: the template and the drop-in in one
 //! multi-user.target.wants/web.service       with Service=web: what [Install] asks for
 //! rkt-pod@web.service -> /dev/null          for a masked pod
@@ -70,6 +71,11 @@ pub fn units(file: &PodFile, diagnostics: &mut Vec<Diagnostic>) -> Tree {
         tree.insert(format!("sockets.target.wants/{socket}"), Entry::Link(format!("../{socket}")));
         tree.insert(socket, Entry::File(writer.socket()));
     }
+    if file.pod.proxy.is_some() {
+        let lines = [format!("Wants={unit}"), format!("After={unit}")];
+        let text = format!("{}{}", writer.header(), writer.section("Unit", &lines));
+        tree.insert(format!("{}.d/{DROP_IN}", writer.proxy_unit()), Entry::File(text));
+    }
     if let Some(text) = writer.health_timer() {
         tree.insert(format!("rkt-pod-health@{}.timer.d/{DROP_IN}", file.name), Entry::File(text));
     }
@@ -105,7 +111,8 @@ impl Writer<'_> {
     /// `[Unit]` and `[Service]` without what the template says.
     fn settings(&self) -> String {
         let mut unit = vec![format!("SourcePath={}", self.file.path.replace('%', "%%"))];
-        if !self.file.handed.socket.is_empty() {
+        // Sockets that are proxied do not come to the pod itself.
+        if !self.file.handed.socket.is_empty() && self.file.pod.proxy.is_none() {
             let socket = self.socket_unit();
             unit.extend([format!("Wants={socket}"), format!("After={socket}")]);
         }
@@ -223,13 +230,20 @@ impl Writer<'_> {
         format!("{}.socket", unit.strip_suffix(".service").unwrap_or(&unit))
     }
 
+    fn proxy_unit(&self) -> String {
+        format!("rkt-pod-proxy@{}.service", self.file.name)
+    }
+
     fn socket(&self) -> String {
         let unit = [
             format!("Description=Sockets of rkt pod {}", self.file.name),
             "Documentation=man:rkt.pod(5)".to_owned(),
             format!("SourcePath={}", self.file.path.replace('%', "%%")),
         ];
-        let socket = self.lines(&self.file.handed.socket);
+        let mut socket = self.lines(&self.file.handed.socket);
+        if self.file.pod.proxy.is_some() {
+            socket.push(format!("Service={}", self.proxy_unit()));
+        }
         format!("{}{}\n{}", self.header(), self.section("Unit", &unit), self.section("Socket", &socket))
     }
 

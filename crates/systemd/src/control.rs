@@ -26,6 +26,14 @@ pub fn kill_main(unit: &str, signal: i32) -> Result<()> {
     call(unit, "kill", &Method { member: "KillUnit", ..MANAGER }, &(unit, "main", signal)).map(drop)
 }
 
+/// Starts a unit, unless another job is at it. It has been asked for when this returns, not more.
+///
+/// # Errors
+/// [`Error::NoBus`], [`Error::Control`].
+pub fn start(unit: &str) -> Result<()> {
+    call(unit, "start", &Method { member: "StartUnit", ..MANAGER }, &(unit, "fail")).map(drop)
+}
+
 /// Restarts a unit. It has been asked for when this returns, not more.
 ///
 /// # Errors

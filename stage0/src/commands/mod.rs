@@ -105,7 +105,7 @@ fn app_exec(context: &Context, args: &enter::EnterArgs) -> Result<ExitCode> {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 43] = [
+pub(crate) static TABLE: [Entry; 44] = [
     Entry {
         run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches(matches)?),
         hidden: true,
@@ -337,6 +337,13 @@ pub(crate) static TABLE: [Entry; 43] = [
         "FILE",
         pod::import, ImportArgs,
         description: "FILE is NAME.container, NAME.pod (with the containers beside it that name it), or a unit, by path or by the name\nof a service in /etc/systemd/system, /run/systemd/system or /usr/lib/systemd/system.\nPrints the pod file. What could not be carried over is listed on standard error."
+    ),
+    entry!(
+        &["pod", "proxy"],
+        "Hand connections at the sockets of a unit to a port of its pod",
+        "NAME",
+        pod::proxy, ProxyArgs,
+        hidden: true
     ),
     entry!(
         &["pod", "reload"],

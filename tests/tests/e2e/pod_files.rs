@@ -17,6 +17,7 @@ under_both_walls!(
     an_unhealthy_app_fails_the_unit,
     stops_in_time,
     sockets_are_passed_by_name,
+    connections_are_proxied,
 );
 
 fn is_a_unit_like_any_other(case: &Case) {
@@ -524,4 +525,33 @@ fn an_imported_unit_runs() {
     file.write(&imported.stdout);
     file.start();
     case.journal(&["-u", &file.unit()], "a of the past");
+}
+
+/// An app that knows nothing of sockets; nobody is refused while it starts and restarts.
+fn connections_are_proxied(case: &Case) {
+    let (outside, inside) = if case.stage1() == Stage1::Fly { (18231, 18232) } else { (18233, 80) };
+    let script = format!("mkdir -p /tmp/www; echo hello >/tmp/www/x; exec httpd -f -p {inside} -h /tmp/www");
+    let pod = format!("Proxy={inside}");
+    let rest = format!("[Socket]\nListenStream=127.0.0.1:{outside}\n");
+    let file = PodFile::sh(case, "proxy", &pod, &script, "", &rest);
+    let socket = format!("rkt-pod@{}.socket", file.name());
+    let proxy = format!("rkt-pod-proxy@{}.service", file.name());
+    for unit in [&socket, &proxy] {
+        case.know_unit(unit);
+    }
+    case.systemctl(&["start", &socket]);
+    assert_eq!(file.property("ActiveState"), "inactive");
+    let get = || {
+        let url = format!("http://127.0.0.1:{outside}/x");
+        let output = case.host().exec("busybox").args(["wget", "-q", "-O", "-", &url]).output();
+        assert!(!output.stderr.contains("refused"), "{output}");
+        output.stdout == "hello\n"
+    };
+    assert!(get(), "the first connection starts the pod and is served");
+    assert_eq!(file.property("ActiveState"), "active");
+    case.systemctl(&["restart", "--no-block", &file.unit()]);
+    // One that the old app had taken already may be lost with it.
+    let served = (0..20).filter(|_| get()).count();
+    assert!(served >= 18, "only {served} of 20 were served");
+    case.systemctl(&["stop", &socket, &proxy, &file.unit()]);
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tests::vm::{self, Vm};
 
 mod limits;
+mod pod_files;
 mod reboot;
 mod units;
 

@@ -135,7 +135,7 @@ fn start(one: &Assignment, output: &mut Output, notes: &mut Vec<Diagnostic>) -> 
         return false;
     };
     let mut words = words.into_iter().map(|word| word.text.replace("$$", "$"));
-    if !words.next().is_some_and(|program| program.rsplit('/').next() == Some("rkt")) {
+    if words.next().is_none_or(|program| program.rsplit('/').next() != Some("rkt")) {
         return false;
     }
     let mut is_run = false;

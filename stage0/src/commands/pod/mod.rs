@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 pub(crate) mod import;
+pub(crate) mod proxy;
 pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod show;
