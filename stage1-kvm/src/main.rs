@@ -21,6 +21,7 @@ mod qemu;
 mod run;
 mod settings;
 mod virtiofsd;
+mod wires;
 
 use supervised::attach::attach;
 use supervised::enter::enter;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use executor::AppSpec;
 use executor::spec::CgroupLimits;
+use network::Joined;
 use pod::Current;
 use rustix::fs::{Mode, OFlags};
 use stage1::args::{Ipc, Network, Run, machine_name};
@@ -33,6 +34,7 @@ use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
 use crate::settings::Settings;
 use crate::virtiofsd::{self, Virtiofsd};
+use crate::wires;
 
 /// The controllers of the guest's kernel that limits of apps need.
 const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
@@ -95,6 +97,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         specs: &specs,
         of_pod: &of_pod,
         group: &group,
+        joined: joined.as_ref(),
     };
     let name = machine_name(run.uuid);
     let ended = names
@@ -143,6 +146,7 @@ struct Parts<'a> {
     /// Limits of all of it together.
     of_pod: &'a CgroupLimits,
     group: &'a PodGroup,
+    joined: Option<&'a Joined>,
 }
 
 fn refuse_what_cannot_be(run: &Run) -> Result<()> {
@@ -197,11 +201,15 @@ fn refuse_devices(specs: &[AppSpec]) -> Result<()> {
 
 /// Starts the helpers. While the raw mode lives the terminal is in it.
 fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Monitor, Option<RawMode>)> {
-    let Parts { settings, accelerator, qemu, virtiofsd, specs, of_pod, group } = parts;
+    let Parts { settings, accelerator, qemu, virtiofsd, specs, of_pod, group, joined } = parts;
     let stdin = io::stdin();
     let terminal = run.interactive && rustix::termios::isatty(&stdin);
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
     let model = settings.model();
+    let (interfaces, taps) = match joined {
+        Some(joined) => wires::lay(run.uuid, &joined.netns)?,
+        None => (Vec::new(), Vec::new()),
+    };
     let machine = Machine {
         uuid: run.uuid,
         accelerator: *accelerator,
@@ -214,7 +222,7 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
             if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() },
         ),
         kernel_parameters: String::new(),
-        interfaces: Vec::new(),
+        interfaces: interfaces.iter().map(|interface| interface.mac).collect(),
     };
     let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
     let control = listen_for_control()?;
@@ -233,7 +241,7 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
         control: theirs,
         console: console_theirs,
         files,
-        taps: Vec::new(),
+        taps,
     };
     let kernel_parameters = machine::kernel_parameters(
         model,
@@ -267,7 +275,7 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
                 spec.mounts.iter().map(|mount| format!("/opt/stage2/{}/rootfs{}", spec.name, mount.path))
             })
             .collect(),
-        interfaces: Vec::new(),
+        interfaces,
     };
     let (start, kept) = guest::connect(&mut link, outside)?;
     let raw = if terminal {

@@ -13,6 +13,7 @@
 //! | [`clock`] | `rdtsc` |
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
+//! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`; links, addresses, routes |
 //! | [`landlock`] | `landlock_create_ruleset` and its companions |
 //! | [`seccomp`] | `seccomp` |
 //! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
@@ -24,6 +25,7 @@
 
 pub mod clock;
 pub mod fd;
+pub mod interface;
 pub mod landlock;
 pub mod mount;
 pub mod namespace;

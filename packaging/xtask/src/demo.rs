@@ -19,8 +19,9 @@ use crate::shell::{run, target};
 use crate::{install, packages};
 
 const PACKAGES: &[&str] = &["gcc", "libc6-dev", "mmdebstrap", "util-linux", "zstd"];
-/// What a pod of stage1-nspawn needs of the machine.
-const MACHINE_PACKAGES: &[&str] = &["bash", "systemd-container"];
+/// What pods of stage1-nspawn and stage1-kvm need of the machine.
+const MACHINE_PACKAGES: &[&str] =
+    &["bash", "systemd-container", "containernetworking-plugins", "qemu-system-x86", "qemu-system-common"];
 
 const UNIT: &str = "rkt-demo.service";
 const PORT: u16 = 16379;
@@ -39,6 +40,8 @@ enum Wall {
     Nspawn,
     /// A chroot
     Fly,
+    /// A virtual machine, emulated where there is no KVM
+    Kvm,
 }
 
 /// Where the demonstration happens.
@@ -53,6 +56,9 @@ struct Files {
     stage1: String,
     image: String,
     data: &'static str,
+    /// Lines of the unit, and flags of `rkt run`.
+    unit: &'static str,
+    run: String,
 }
 
 pub(crate) fn demo(options: &Options) -> Result<()> {
@@ -66,13 +72,22 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
     let stage1 = match options.stage1 {
         Wall::Nspawn => "usr/lib/rkt/stage1-images/stage1-nspawn.aci",
         Wall::Fly => "usr/lib/rkt/stage1-images/stage1-fly.aci",
+        Wall::Kvm => "usr/lib/rkt/stage1-images/stage1-kvm.aci",
+    };
+    let (unit, flags) = match options.stage1 {
+        Wall::Nspawn | Wall::Fly => ("", "--net=host".to_owned()),
+        // A machine has a network of its own, into which a port leads.
+        Wall::Kvm => (emulation(), format!("--net=default --port=redis:127.0.0.1:{PORT}")),
     };
     let on_machine = Path::new("/run/systemd/system").exists();
     let (place, files) = if on_machine {
         packages::need(MACHINE_PACKAGES)?;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let (rkt, stage1) = (text(product.join("usr/bin/rkt")), text(product.join(stage1)));
-        (Place::Machine, Files { rkt, stage1, image: text(image), data: "/var/lib/rkt-demo" })
+        (
+            Place::Machine,
+            Files { rkt, stage1, image: text(image), data: "/var/lib/rkt-demo", unit, run: flags },
+        )
     } else {
         println!(
             "Process 1 of this machine is not systemd: this happens in a namespace host with a systemd of its own."
@@ -84,6 +99,8 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
             stage1: format!("/{stage1}"),
             image: "/redis.aci".to_owned(),
             data: "/var/lib/rkt",
+            unit,
+            run: flags,
         };
         (Place::Host(host), files)
     };
@@ -92,8 +109,17 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
     shown
 }
 
+/// Asks for emulation where KVM is not there: the demonstration is to run everywhere.
+fn emulation() -> &'static str {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has = |flag: &str| cpu.split_whitespace().any(|word| word == flag);
+    let works =
+        (has("vmx") || has("svm")) && fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
+    if works && !Path::new("/sys/module/kvm_pvm").exists() { "" } else { "Environment=RKT_KVM_ACCEL=tcg\n" }
+}
+
 fn show(place: &Place, files: &Files) -> Result<()> {
-    let Files { rkt, stage1, image, data } = files;
+    let Files { rkt, stage1, image, data, unit: lines, run } = files;
     let rkt = format!("{rkt} --dir={data}");
     place.type_in(&format!("{rkt} --insecure-options=image fetch {image}"))?;
     let unit = format!(
@@ -103,7 +129,7 @@ fn show(place: &Place, files: &Files) -> Result<()> {
          [Service]\n\
          Slice=machine.slice\n\
          Delegate=yes\n\
-         ExecStart={rkt} --insecure-options=image run --stage1-path={stage1} --net=host --uuid-file-save=/run/rkt-demo.uuid example.com/redis\n\
+         {lines}ExecStart={rkt} --insecure-options=image run --stage1-path={stage1} {run} --uuid-file-save=/run/rkt-demo.uuid example.com/redis\n\
          ExecStopPost={rkt} gc --mark-only\n\
          KillMode=mixed\n"
     );
@@ -114,7 +140,7 @@ fn show(place: &Place, files: &Files) -> Result<()> {
     let ask = format!(
         "exec 3<>/dev/tcp/127.0.0.1/{PORT} && printf 'PING\\r\\nSET pod rkt\\r\\nGET pod\\r\\nQUIT\\r\\n' >&3 && cat <&3"
     );
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(120);
     while !place.output(&ask)?.0 {
         ensure!(
             Instant::now() < end,
@@ -176,7 +202,7 @@ impl Place {
 
 /// A small Debian root with redis in it, packed as an image; made once.
 fn redis_image(demo: &Path) -> Result<PathBuf> {
-    let aci = demo.join("redis.aci");
+    let aci = demo.join("redis-2.aci");
     if aci.exists() {
         return Ok(aci);
     }
@@ -207,7 +233,7 @@ fn redis_image(demo: &Path) -> Result<PathBuf> {
             {"name": "arch", "value": "amd64"},
         ],
         "app": {
-            "exec": ["/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", PORT.to_string(), "--save", ""],
+            "exec": ["/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--port", PORT.to_string(), "--save", ""],
             "user": "redis",
             "group": "redis",
             "workingDirectory": "/var/lib/redis",
@@ -215,7 +241,7 @@ fn redis_image(demo: &Path) -> Result<PathBuf> {
         },
     });
     fs::write(image.join("manifest"), serde_json::to_vec_pretty(&manifest)?)?;
-    let new = demo.join("redis.aci.new");
+    let new = demo.join("redis-2.aci.new");
     let mut tar = Command::new("tar");
     tar.args(["--create", "--zstd", "--numeric-owner", "--sort=name", "--xattrs", "--file"]).arg(&new);
     run(tar.arg("--directory").arg(&image).args(["manifest", "rootfs"]))?;

@@ -196,6 +196,39 @@ fn a_pc_does_as_well() {
     assert!(app_lines(&output.stdout).contains(&"on PCI"), "{output}");
 }
 
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_port_leads_into_the_machine_and_the_way_out_is_there() {
+    let case = Case::new(Stage1::Kvm).with_net("--net=default");
+    let port = 20_000 + tests::network::number() * 10;
+    let _pod = crate::network::start(
+        &case,
+        "pod",
+        &[&format!("--port=http:{port}"), &crate::network::server_image(&case)],
+    );
+    let uuid = case.uuid();
+    // Its server forks after it has said that it is up.
+    let answer = eventually("an answer", || {
+        let answer = tests::network::get(case.host(), &format!("http://127.0.0.1:{port}/"));
+        (answer.code == 0).then_some(answer)
+    });
+    crate::network::all_answer(&uuid, vec![("localhost", answer)]);
+    let row = case.rkt(["list", "--full", "--no-legend"]).ok();
+    let row = row.stdout.lines().find(|line| line.starts_with(&uuid)).unwrap_or_default().to_owned();
+    let address =
+        row.split("default:ip4=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
+    let address = address.trim_end_matches(',').to_owned();
+    crate::network::all_answer(
+        &uuid,
+        vec![("its address", tests::network::get(case.host(), &format!("http://{address}/")))],
+    );
+    case.rkt(["stop", "--force", &uuid]).ok();
+    eventually("the pod to have exited", || (case.state(&uuid) == "exited").then_some(()));
+    case.rkt(["rm", &uuid]).ok();
+    assert_eq!(tests::network::leftovers(case.host(), &uuid), "");
+    assert_nothing_is_left(&case, &uuid);
+}
+
 /// These never start a machine.
 #[test]
 fn what_a_machine_cannot_have_is_refused() {
