@@ -4,9 +4,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, fstat, ftruncate};
 use rustix::io::{Errno, pread, pwrite};
-use sha2::Digest as _;
 use transport::Failure;
-use transport::digest::{Algorithm, Digest};
+use transport::digest::{Algorithm, Digest, Hasher};
 
 use crate::http::Answer;
 use crate::session::Reporter;
@@ -147,70 +146,6 @@ impl Sink {
 
     /// The digest of the body so far, when one was wanted.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        self.hasher.as_ref().map(Hasher::digest)
-    }
-}
-
-/// A digest being computed.
-#[derive(Debug, Clone)]
-pub(crate) enum Hasher {
-    Sha256(sha2::Sha256),
-    Sha512(Box<sha2::Sha512>),
-}
-
-impl Hasher {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(Box::default()),
-        }
-    }
-
-    fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Sha256(_) => Algorithm::Sha256,
-            Self::Sha512(_) => Algorithm::Sha512,
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::of_sha256(hasher.clone().finalize().into()),
-            Self::Sha512(hasher) => Digest::of_sha512(hasher.as_ref().clone().finalize().into()),
-        }
-    }
-
-    /// The digest of `bytes`.
-    pub(crate) fn hash(algorithm: Algorithm, bytes: &[u8]) -> Digest {
-        let mut hasher = Self::new(algorithm);
-        hasher.update(bytes);
-        hasher.digest()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_are_those_of_coreutils() {
-        for (algorithm, text, hex) in [
-            (Algorithm::Sha256, "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            (Algorithm::Sha256, "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            (
-                Algorithm::Sha512,
-                "abc",
-                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
-            ),
-        ] {
-            assert_eq!(Hasher::hash(algorithm, text.as_bytes()).hex(), hex);
-        }
+        self.hasher.clone().map(Hasher::finish)
     }
 }

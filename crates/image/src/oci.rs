@@ -15,7 +15,7 @@ use std::fs::File;
 use appc::{AcIdentifier, RegistryReference};
 use transport::Digest;
 
-pub use document::{Descriptor, Manifest, choose, digest_of, has_digest, manifest};
+pub use document::{Descriptor, Manifest, choose, has_digest, manifest};
 pub(crate) use translate::{Config, LAYERS, translate};
 
 use crate::limits::Limits;

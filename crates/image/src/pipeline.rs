@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256, Sha512};
+use transport::digest::{Algorithm, Hasher};
 
 use crate::archive::{ArchiveError, Feed};
 use crate::decompress::{Compression, Decompressor};
@@ -77,8 +77,8 @@ pub fn run(
     let bounds = limits.clone();
     let decompress = spawn("decompress", move || decompress(source, &bounds, &to_walk, &to_hash))?;
     let hash = spawn("digest", move || match content {
-        Content::Image => digest::<Sha512>(hashed),
-        Content::Layer => digest::<Sha256>(hashed),
+        Content::Image => digest(Algorithm::Sha512, hashed),
+        Content::Layer => digest(Algorithm::Sha256, hashed),
         Content::Parts => {
             hashed.into_iter().for_each(drop);
             String::new()
@@ -112,7 +112,7 @@ pub fn expand(
     write: impl Fn(&[u8]) -> rustix::io::Result<()>,
 ) -> Result<String, ArchiveError> {
     let mut decompressor = Decompressor::new(source, limits.decoder_memory)?;
-    let mut hasher = Sha512::new();
+    let mut hasher = Hasher::new(Algorithm::Sha512);
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = decompressor.fill(&mut buffer)?;
@@ -123,17 +123,17 @@ pub fn expand(
             errno: error.raw_os_error(),
         })?;
         if count < CHUNK {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hasher.finish().hex().to_owned());
         }
     }
 }
 
-fn digest<D: Digest>(chunks: Receiver<Arc<Chunk>>) -> String {
-    let mut hasher = D::new();
+fn digest(algorithm: Algorithm, chunks: Receiver<Arc<Chunk>>) -> String {
+    let mut hasher = Hasher::new(algorithm);
     for chunk in chunks {
         hasher.update(chunk.bytes());
     }
-    hex(&hasher.finalize())
+    hasher.finish().hex().to_owned()
 }
 
 /// Bytes as lower-case hexadecimal digits.

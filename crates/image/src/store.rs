@@ -54,7 +54,7 @@ use std::path::{Path, PathBuf};
 use appc::ImageManifest;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use sha2::{Digest, Sha512};
+use transport::digest::{Algorithm, Hasher};
 
 pub use error::StoreError;
 pub use import::{ImportRequest, Staged};
@@ -65,7 +65,6 @@ pub use verification::Verification;
 pub use verify::{Refusal, Verifier};
 
 use crate::limits::Limits;
-use crate::pipeline::hex;
 use crate::remove;
 
 /// The directories of a store and their permissions; the last one tells that all are there.
@@ -198,12 +197,10 @@ fn create_directories(cas: &OwnedFd) -> rustix::io::Result<()> {
 
 /// 64 hexadecimal digits of the SHA-512 of `parts`, each with its length before it.
 fn digest(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha512::new();
+    let mut hasher = Hasher::new(Algorithm::Sha512);
     for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let mut text = hex(&hasher.finalize());
-    text.truncate(64);
-    text
+    hasher.finish().hex()[..64].to_owned()
 }

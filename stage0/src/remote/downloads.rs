@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha512};
+use transport::digest::{Algorithm, Hasher};
 use transport::{Digest, Validators};
 
 use crate::context::Context;
@@ -226,12 +226,7 @@ impl AsFd for Part {
 
 /// What the files of `source` are called.
 fn name(source: &str) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha512::digest(source.as_bytes());
-    digest.iter().take(32).fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Hasher::hash(Algorithm::Sha512, source.as_bytes()).hex()[..64].to_owned()
 }
 
 #[cfg(test)]

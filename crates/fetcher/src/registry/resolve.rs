@@ -4,13 +4,13 @@ use std::os::fd::OwnedFd;
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use transport::digest::{Algorithm, Digest};
+use transport::digest::{Algorithm, Digest, Hasher};
 use transport::message::{Descriptor, Resolve, Resolved};
 use transport::{Failure, Platform};
 
 use super::Repository;
 use super::manifest::{self, Document, Entry};
-use crate::body::{Hasher, Sink};
+use crate::body::Sink;
 use crate::headers;
 use crate::http::Answer;
 use crate::retry::Retries;

@@ -5,8 +5,7 @@ use std::fmt;
 use oci_spec::image::{ImageIndex, ImageManifest};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest as _, Sha256, Sha512};
-use transport::digest::Algorithm;
+use transport::digest::Hasher;
 use transport::{Digest, Platform};
 
 use super::OciError;
@@ -144,24 +143,13 @@ fn check_version(what: &'static str, version: u32) -> Result<(), OciError> {
     Err(OciError::Malformed { what, detail })
 }
 
-/// The digest of `bytes` by the algorithm of `like`.
-pub fn digest_of(bytes: &[u8], like: &Digest) -> Option<Digest> {
-    match like.algorithm() {
-        Algorithm::Sha256 => Digest::new(Algorithm::Sha256, &Sha256::digest(bytes)).ok(),
-        Algorithm::Sha512 => Digest::new(Algorithm::Sha512, &Sha512::digest(bytes)).ok(),
-    }
-}
-
 /// Checks that `bytes`, which are `what`, have the digest `expected`.
 pub fn has_digest(what: &str, bytes: &[u8], expected: &Digest) -> Result<(), OciError> {
-    match digest_of(bytes, expected) {
-        Some(found) if found == *expected => Ok(()),
-        found => Err(OciError::Digest {
-            what: what.to_owned(),
-            expected: expected.to_string(),
-            found: found.map(|found| found.to_string()).unwrap_or_default(),
-        }),
+    let found = Hasher::hash(expected.algorithm(), bytes);
+    if found == *expected {
+        return Ok(());
     }
+    Err(OciError::Digest { what: what.to_owned(), expected: expected.to_string(), found: found.to_string() })
 }
 
 /// Reads a JSON document.

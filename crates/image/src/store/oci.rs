@@ -10,9 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use appc::{ImageId, ImageManifest};
-use sha2::{Digest as _, Sha256, Sha512};
 use transport::Digest;
-use transport::digest::Algorithm;
+use transport::digest::{Algorithm, Hasher};
 
 use super::facts::Facts;
 use super::record::{Image, Record};
@@ -21,7 +20,7 @@ use super::{Locked, Store, StoreError, files};
 use crate::decompress::Compression;
 use crate::helper;
 use crate::oci::{self, Config, LAYERS, LayerSource, OciError, OciImport};
-use crate::pipeline::{Content, hex};
+use crate::pipeline::Content;
 
 /// Layers that are unpacked at once.
 const AT_ONCE: usize = 4;
@@ -264,7 +263,7 @@ impl Store {
             _ => blob,
         };
         source.rewind().map_err(|cause| failed(OciError::Read { part: name.clone(), cause }))?;
-        let mut hasher = Hasher::new(layer.digest.as_ref());
+        let mut hasher = Hasher::new(layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm));
         let mut size = 0;
         let mut keep = |bytes: &[u8]| {
             size += bytes.len() as u64;
@@ -390,7 +389,7 @@ pub(super) fn layer_id(digest: &Digest) -> String {
 
 /// The ID of the image with this manifest.
 fn id_of(manifest: &str) -> Result<ImageId, StoreError> {
-    let text = format!("sha512-{}", hex(&Sha512::digest(manifest.as_bytes())));
+    let text = format!("sha512-{}", Hasher::hash(Algorithm::Sha512, manifest.as_bytes()).hex());
     ImageId::new(&text).map_err(|_| StoreError::BadId(text))
 }
 
@@ -449,35 +448,5 @@ fn expected_compression(layer: &LayerSource) -> Result<Option<Compression>, OciE
             found: media_type.chars().take(100).collect(),
             known: "tar layers, uncompressed or compressed by gzip or zstd",
         }),
-    }
-}
-
-/// The digest by the algorithm that is asked for.
-enum Hasher {
-    Sha256(Sha256),
-    Sha512(Sha512),
-}
-
-impl Hasher {
-    fn new(like: Option<&Digest>) -> Self {
-        match like.map_or(Algorithm::Sha256, Digest::algorithm) {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Digest {
-        let digest = match self {
-            Self::Sha256(hasher) => Digest::new(Algorithm::Sha256, &hasher.finalize()),
-            Self::Sha512(hasher) => Digest::new(Algorithm::Sha512, &hasher.finalize()),
-        };
-        digest.unwrap_or_else(|_| unreachable!("a digest of its own length"))
     }
 }

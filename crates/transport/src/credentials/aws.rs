@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use hmac::{Hmac, KeyInit, Mac};
+use aws_lc_rs::hmac;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+use crate::digest::{Algorithm, Hasher};
 use crate::text::authority;
 
 /// Keys of an account.
@@ -25,18 +25,19 @@ impl Keys {
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let (day, _) = time.split_once('T')?;
         let region = self.region.as_deref().or_else(|| region(&host)).unwrap_or("us-east-1");
-        let empty = hex(&Sha256::digest(b""));
+        let digest = |text: &str| Hasher::hash(Algorithm::Sha256, text.as_bytes()).hex().to_owned();
+        let empty = digest("");
         let signed = "host;x-amz-content-sha256;x-amz-date";
         let request = format!(
             "GET\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{time}\n\n{signed}\n{empty}"
         );
         let scope = format!("{day}/{region}/s3/aws4_request");
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(request.as_bytes())));
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", digest(&request));
         let mut key = format!("AWS4{}", self.secret).into_bytes();
         for part in [day, region, "s3", "aws4_request"] {
-            key = mac(&key, part)?;
+            key = mac(&key, part);
         }
-        let signature = hex(&mac(&key, &text)?);
+        let signature = hex(&mac(&key, &text));
         let id = &self.id;
         Some(vec![
             ("x-amz-date".to_owned(), time),
@@ -51,10 +52,8 @@ impl Keys {
     }
 }
 
-fn mac(key: &[u8], text: &str) -> Option<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    mac.update(text.as_bytes());
-    Some(mac.finalize().into_bytes().to_vec())
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {
