@@ -4,6 +4,8 @@ use serde_json::json;
 use tests::case::app_lines;
 use tests::gpg::Gpg;
 use tests::host::Exec;
+use tests::oci::{BUILT, built};
+use tests::registry::{Access, Registry};
 use tests::{aci, images};
 
 use crate::fetcher::{status, under_way};
@@ -148,4 +150,37 @@ fn each_has_his_own_unfinished_downloads() {
         .member(&["--insecure-options=image", "fetch", &web.url("a.aci")])
         .fails(254)
         .says("it belongs to another user");
+}
+
+#[test]
+fn root_takes_the_layers_of_a_member_if_they_are_whole() {
+    let shared = Shared::new();
+    let host = shared.net.case.host();
+    built(host);
+    let registry = Registry::start(host, &Access::Plain);
+    registry.push(&format!("oci:{BUILT}/layout:latest"), "team/app:1", &[]);
+    let image = format!("docker://{}", registry.image("team/app:1"));
+    shared.member(&["--insecure-options=image,http", "fetch", &image]).ok();
+    let manifest: serde_json::Value =
+        serde_json::from_str(&registry.manifest("team/app", "1")).expect("a manifest");
+    let layers = manifest["layers"].as_array().expect("layers");
+    for layer in layers {
+        host.exec("rm").arg(registry.blob(layer["digest"].as_str().expect("a digest"))).ok();
+    }
+    // One byte of one layer: what root cannot use it would have to download.
+    let first = layers[0]["digest"].as_str().expect("a digest").replace(':', "-");
+    let (blob, kept) = (format!("{}/cas/blob/{first}", shared.net.case.data()), shared.net.case.tmp("kept"));
+    host.sh(&format!("cp -p {blob} {kept} && printf X | dd of={blob} bs=1 seek=20 conv=notrunc status=none"))
+        .success();
+    let words = ["--insecure-options=image,http", "fetch", "--pull-policy=update", &image];
+    shared.net.strict(&words).fails(254).says("404");
+    host.sh(&format!("mv {kept} {blob}")).success();
+    let id = shared.net.strict(&words).ok().trimmed().lines().last().unwrap_or_default().to_owned();
+    assert!(id.starts_with("sha512-"), "{id}");
+    let unpacked = host.sh(&format!("ls {}/cas/layer", shared.net.case.data())).stdout;
+    assert_eq!(
+        unpacked.lines().filter(|layer| layer.starts_with("sha256-")).count(),
+        layers.len(),
+        "{unpacked}"
+    );
 }

@@ -49,14 +49,15 @@ pub(super) struct Layer {
 }
 
 impl Store {
-    /// Which layers of the image with this configuration have to be brought, lowest first: the others are here
-    /// already. `digests` are those of the blobs.
+    /// Which layers of the image with this configuration have to be brought, lowest first: of the others the files, or the
+    /// blob, are here already. `digests` are those of the blobs. What somebody else stored is read and counts only if it
+    /// is whole.
     pub fn wants_layers(&self, config: &[u8], digests: &[Digest]) -> Result<Vec<bool>, StoreError> {
         let named = |source| StoreError::Oci { name: "the image".to_owned(), source };
         let config = Config::read(config).map_err(named)?;
         let wants = |(diff_id, digest): (&Digest, &Digest)| {
             if self.is_root() {
-                self.has_layer(&layer_id(diff_id)).map(|there| !there)
+                Ok(!self.has_layer(&layer_id(diff_id))? && !self.has_whole_blob(digest))
             } else {
                 Ok(self.open_blob(&layer_id(digest)).is_none())
             }
@@ -157,6 +158,22 @@ impl Store {
         self.commit_oci(record, &ready)?.ok_or_else(|| damaged(None))
     }
 
+    /// Whether the blob with this digest is here and has it. It is read again when it is unpacked: until then somebody else
+    /// may change it.
+    fn has_whole_blob(&self, digest: &Digest) -> bool {
+        let Some(mut blob) = self.open_blob(&layer_id(digest)) else { return false };
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match blob.read(&mut buffer) {
+                Ok(0) => return hasher.finish() == *digest,
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Makes the layers that are missing, several at once.
     fn ready_layers<'s>(
         &'s self,
@@ -220,18 +237,20 @@ impl Store {
         }
         let failed = |source| StoreError::Oci { name: import.source.clone(), source };
         let name = || layer.digest.as_ref().unwrap_or(diff_id).to_string();
-        let Some(blob) = &layer.blob else {
-            if !self.is_root()
-                && let Some(digest) = &layer.digest
-                && let Some(stored) = self.open_blob(&layer_id(digest))
-            {
-                let blob_size = stored.metadata().map_or(0, |data| data.len());
-                let facts = Facts { blob: layer_id(digest), blob_size, ..Facts::default() };
-                return Ok(Ready { work: None, id, facts, new_blob: false });
-            }
+        let stored = || layer.digest.as_ref().and_then(|digest| self.open_blob(&layer_id(digest)));
+        let stored = if layer.blob.is_none() { stored() } else { None };
+        let Some(blob) = layer.blob.as_ref().or(stored.as_ref()) else {
             let missing = std::io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
             return Err(failed(OciError::Read { part: format!("the layer {}", name()), cause: missing }));
         };
+        if !self.is_root()
+            && stored.is_some()
+            && let Some(digest) = &layer.digest
+        {
+            let blob_size = blob.metadata().map_or(0, |data| data.len());
+            let facts = Facts { blob: layer_id(digest), blob_size, ..Facts::default() };
+            return Ok(Ready { work: None, id, facts, new_blob: false });
+        }
         let work = Work::new(self)?;
         let Layer { facts, new_blob, .. } = self.unpack_layer(&work, import, layer, blob, diff_id)?;
         Ok(Ready { work: Some(work), id, facts, new_blob })
