@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &ProxyArgs) -> Result<ExitCode> {
             let unit = unit.clone();
             let serve = move || {
                 let _place = place;
-                if let Err(error) = serve(client, &unit, address) {
+                if let Err(error) = serve(&client, &unit, address) {
                     report::notice("proxy", format_args!("a connection is lost: {error}"));
                 }
             };
@@ -119,7 +119,7 @@ fn address(context: &Context, name: &PodName, port: u16) -> impl Fn() -> SocketA
 }
 
 /// Connects to the pod as soon as that can be, and copies both ways.
-fn serve(client: OwnedFd, unit: &str, address: impl Fn() -> SocketAddr) -> io::Result<()> {
+fn serve(client: &OwnedFd, unit: &str, address: impl Fn() -> SocketAddr) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     let mut asked = false;
     let server = loop {
@@ -136,7 +136,7 @@ fn serve(client: OwnedFd, unit: &str, address: impl Fn() -> SocketAddr) -> io::R
     };
     let (up, down) = (client.try_clone()?, OwnedFd::from(server.try_clone()?));
     let back = thread::Builder::new().spawn(move || copy(&down, &up))?;
-    let there = copy(&client, &OwnedFd::from(server));
+    let there = copy(client, &OwnedFd::from(server));
     let back = back.join().unwrap_or_else(|_| Err(io::Error::other("the copy back failed")));
     there.and(back)
 }
