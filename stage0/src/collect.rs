@@ -5,6 +5,7 @@ use pod::{Held, Place, Pod, Pods};
 
 use crate::context::Context;
 use crate::entrypoint::{Entrypoint, Operation};
+use crate::metadata;
 use crate::report;
 
 /// In a pod directory: networks that the pod has joined and not left yet.
@@ -31,6 +32,14 @@ pub(crate) fn delete(context: &Context, pods: &Pods, pod: Pod, command: &str) ->
         Err(pod::Error::Busy(_) | pod::Error::Gone(_)) => return Ok(Outcome::InUse),
         Err(error) => return Err(error.into()),
     };
+    if let Err(error) = metadata::unregister(&held.dir, uuid) {
+        // It is forgotten with the next start of the service.
+        report::error(
+            command,
+            &error.context("Cannot take the pod out of the metadata service"),
+            context.debug,
+        );
+    }
     // A pod that never ran left nothing outside of its directory.
     if held.place == Place::ExitedGarbage
         && let Err(error) = clean_up_outside(context, pods, &held)

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use appc::PodManifest;
 use image::Tree;
 use pod::{Held, PodDir, Pods};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use crate::apps::manifest::{self, ImageFacts};
 use crate::context::Context;
@@ -16,6 +16,7 @@ use crate::launch::roots::{self, AppRoot, Roots};
 use crate::launch::{Abi, overlay};
 use crate::options::pod::PodSource;
 use crate::options::stage1::Stage1Choice;
+use crate::private_users;
 use crate::report;
 use crate::stage1;
 
@@ -46,6 +47,8 @@ pub(crate) struct Options<'a> {
     pub(crate) stage1: Option<Stage1Choice>,
     /// Roots are overlays where that can be.
     pub(crate) overlay: bool,
+    /// The pod's users are none of the host's.
+    pub(crate) private_users: bool,
     /// Gets the name of the pod as soon as it has one.
     pub(crate) uuid_file: Option<&'a Path>,
 }
@@ -72,6 +75,9 @@ pub(crate) fn prepare<'a>(
         };
     let mut held = pods.create()?;
     let filled = save_uuid(options.uuid_file, &held).and_then(|()| {
+        if options.private_users {
+            private_users::assign(pods, &held)?;
+        }
         if with_overlay {
             fill_overlays(context, &held.dir, content)
         } else {
@@ -171,7 +177,8 @@ pub(crate) fn create_overlay(dir: &PodDir, tree: &Tree, app: Option<&str>) -> Re
     let top = tree.layers.first().context("an image without layers")?;
     let top =
         sys::path::open_directory(top).with_context(|| format!("Cannot open the layer {}", top.display()))?;
-    dir.create_overlay(&tree.id, app, top.as_fd())?;
+    let first = dir.private_users()?.map_or(0, |(first, _)| first);
+    dir.create_overlay(&tree.id, app, top.as_fd(), first)?;
     Ok(())
 }
 
@@ -180,22 +187,46 @@ fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roo
     let root = dir.create_directory("stage1/rootfs")?;
     let stage1 = render(context, &content.stage1)?;
     dir.write_stage1_tree_id(&stage1.id)?;
-    image::copy_tree(&stage1, root.as_fd()).context("Cannot copy the root of the stage1")?;
+    image::copy_tree(&stage1, for_users(dir, &root)?.as_fd())
+        .context("Cannot copy the root of the stage1")?;
     for (name, image) in &content.apps {
-        copy_app(&root, name, &image.manifest_json(), &render(context, image)?)?;
+        copy_app(dir, name, &image.manifest_json(), &render(context, image)?)?;
     }
     Ok(Roots::Copies)
 }
 
-/// Copies the root of app `name` to its place in `root`, that of the stage1.
-pub(crate) fn copy_app(root: &OwnedFd, name: &str, manifest: &[u8], tree: &Tree) -> Result<()> {
+/// Copies the root of app `name` to its place in the root of the stage1.
+pub(crate) fn copy_app(dir: &PodDir, name: &str, manifest: &[u8], tree: &Tree) -> Result<()> {
     let failed = || format!("Cannot copy the root of app {name:?}");
+    let root = dir.open_directory("stage1/rootfs")?;
     let directory = roots::app_directory(name);
     let mode = Mode::from_raw_mode(0o755);
     let target = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
         .with_context(failed)?;
-    roots::write_in(root, &directory, "manifest", manifest).with_context(failed)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target = rustix::fs::openat(&target, ".", flags, Mode::empty())?;
-    image::copy_tree(tree, target.as_fd()).with_context(failed)
+    roots::write_in(&root, &directory, "manifest", manifest).with_context(failed)?;
+    image::copy_tree(tree, for_users(dir, &target)?.as_fd()).with_context(failed)
+}
+
+/// The directory `target` to be written to: owners that are written through it are meant as the pod's.
+fn for_users(dir: &PodDir, target: &OwnedFd) -> Result<OwnedFd> {
+    let open = |at: &OwnedFd| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(at, ".", flags, Mode::empty()).context("Cannot open the root to be written")
+    };
+    let Some((first, count)) = dir.private_users()? else { return open(target) };
+    let mapped = sys::namespace::users(first, 0, count).and_then(|users| {
+        // Who is not one of the pod's users owns nothing in this view.
+        rustix::fs::chownat(
+            target,
+            "",
+            Some(Uid::from_raw(first)),
+            Some(Gid::from_raw(first)),
+            AtFlags::EMPTY_PATH,
+        )?;
+        let tree = sys::mount::clone_tree(target.as_fd(), false)?;
+        sys::mount::map_owners(tree.as_fd(), users.as_fd(), false).map(|()| tree)
+    });
+    open(&mapped.context(
+        "Cannot map the owners of the root: the file system of the data directory does not support it",
+    )?)
 }

@@ -45,7 +45,7 @@ pub(crate) fn build(
     let mut warnings = Vec::new();
     let rules = Rules { recursive: false, implicit: false };
     let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
-    let opened = attach::open(&planned, &pod.current.dir, Some(host), root.as_fd())?;
+    let opened = attach::open(&planned, &pod.current.dir, Some(host), root.as_fd(), None)?;
     spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
     warnings.iter().for_each(|warning| warn(warning));
 

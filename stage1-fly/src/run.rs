@@ -28,6 +28,12 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
             "A pod of the flavor \"fly\" cannot be mutable; use another stage1".to_owned(),
         ));
     }
+    if run.private_users.is_some() {
+        return Err(Error::Refused(
+            "A pod of the flavor \"fly\" has the users of the host, and cannot have --private-users: use another stage1"
+                .to_owned(),
+        ));
+    }
     if run.network != Network::Host {
         return Err(Error::Refused(format!(
             "A pod of the flavor \"fly\" shares the network of the host, and cannot have --net={}: \
@@ -48,6 +54,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // Without a word about it, standard input is rkt's own.
     let reads_nothing = app.runtime.annotations.get("coreos.com/rkt/stage2/stdin") == Some("null");
 
+    stage1::metadata::announce(run, || Ok(String::new()), std::slice::from_mut(&mut spec))?;
     let root = mounts::build(&pod, app, run, &mut spec, host.as_fd())?;
     let places = stage1::sockets::of_app(app, &pod.manifest, &listen);
     let mut place = 0..;

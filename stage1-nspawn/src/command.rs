@@ -48,6 +48,11 @@ pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     if !run.debug {
         arguments.push("--quiet".to_owned());
     }
+    if let Some((first, count)) = run.private_users {
+        // The roots have the right owners already: from idmapped layers.
+        arguments.push(format!("--private-users={first}:{count}"));
+        arguments.push("--private-users-ownership=off".to_owned());
+    }
     arguments.push(format!("--machine={machine}"));
     arguments.push(format!("--uuid={}", container.uuid));
     arguments.push(format!("--register={}", yes_no(container.register)));

@@ -30,7 +30,6 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host. What is
     // to be done for its network is done there.
     let mut home = Home::open(attach::leave_host()?)?;
-    refuse_what_is_not_built(run)?;
     let program = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
     if pod.apps.is_empty() && !run.mutable {
@@ -56,11 +55,31 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, &sockets)?;
-    let container = Parts { program, group, specs, sockets, joined: joined.as_ref() };
-    become_nspawn(&mut pod, run, &mut home, &container).map_err(|error| match joined {
+    let started = announce(&pod, run, joined.as_ref(), &mut specs).and_then(|()| {
+        let container = Parts { program, group, specs, sockets, joined: joined.as_ref() };
+        become_nspawn(&mut pod, run, &mut home, &container)
+    });
+    started.map_err(|error| match joined {
         Some(_) => networks::leave_after(error, run, &home),
         None => error,
     })
+}
+
+/// Tells the apps of the metadata service; where that is, is known only in the pod's network.
+fn announce(pod: &Pod, run: &Run, joined: Option<&Joined>, specs: &mut [AppSpec]) -> Result<()> {
+    if run.mds_token.is_none() {
+        return Ok(());
+    }
+    let routes = || {
+        let Some(joined) = joined else { return Ok(String::new()) };
+        let own = namespace::open(None, Kind::Network)?;
+        namespace::join(joined.netns.as_fd(), Kind::Network)?;
+        let routes = std::fs::read_to_string("/proc/self/net/route");
+        namespace::join(own.as_fd(), Kind::Network)?;
+        routes
+    };
+    stage1::metadata::announce(run, routes, specs)?;
+    apps::write_files(pod, run, specs, "nspawn", None)
 }
 
 /// What the pod is started from.
@@ -120,18 +139,6 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);
     Err(error).step(|| format!("execute {}", program.display()))
-}
-
-fn refuse_what_is_not_built(run: &Run) -> Result<()> {
-    for (asked, what) in [
-        (run.private_users.is_some(), "user namespaces (--private-users)"),
-        (run.mds_token.is_some(), "the metadata service (--mds-register)"),
-    ] {
-        if asked {
-            return Err(Error::Refused(format!("This stage1 does not support {what} yet")));
-        }
-    }
-    Ok(())
 }
 
 /// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open in the next

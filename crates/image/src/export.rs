@@ -19,8 +19,18 @@ const DEPTH: usize = 400;
 
 const BLOCK: usize = 512;
 
+/// Writes `manifest` and the files of `rootfs`, by name, as a compressed App Container image to `out`.
+///
+/// # Errors
+/// What reading a file or writing to `out` says; `ENAMETOOLONG` for directories that are nested too deep.
+pub fn write_compressed(manifest: &[u8], rootfs: BorrowedFd<'_>, out: &File) -> io::Result<()> {
+    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+    write(manifest, rootfs, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
 /// Writes `manifest` and the files of `rootfs`, by name, as an uncompressed archive to `out`.
-pub(crate) fn write(manifest: &[u8], rootfs: BorrowedFd<'_>, out: &File) -> io::Result<()> {
+pub(crate) fn write(manifest: &[u8], rootfs: BorrowedFd<'_>, out: impl Write) -> io::Result<()> {
     let mut writer = Writer { out: BufWriter::with_capacity(256 << 10, out), links: HashMap::new() };
     let mut header = EntryBuilder::new_ustar();
     header.path("manifest").entry_type(EntryType::Regular);
@@ -37,13 +47,13 @@ pub(crate) fn write(manifest: &[u8], rootfs: BorrowedFd<'_>, out: &File) -> io::
     writer.out.flush()
 }
 
-struct Writer<'a> {
-    out: BufWriter<&'a File>,
+struct Writer<W: Write> {
+    out: BufWriter<W>,
     /// Where files with several names were written first.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl Writer<'_> {
+impl<W: Write> Writer<W> {
     fn directory(&mut self, dir: BorrowedFd<'_>, path: &[u8], depth: usize) -> io::Result<()> {
         if depth > DEPTH {
             return Err(Errno::NAMETOOLONG.into());

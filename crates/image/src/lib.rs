@@ -20,6 +20,7 @@ mod fuzz;
 mod remove;
 
 pub use copy::copy_tree;
+pub use export::write_compressed;
 pub use limits::Limits;
 pub use oci::{LayerSource, OciError, OciImport, OciName};
 pub use remove::remove_tree;

@@ -372,13 +372,24 @@ impl PodDir {
     /// Makes the writable directories of the overlay over tree `tree`, of an app or of the stage1 (`None`).
     ///
     /// The root of an overlay looks like its upper directory, so that one gets mode and owner of `like`, the
-    /// root of the top layer. Neither keeps a setgid bit of the data directory.
-    pub fn create_overlay(&self, tree: &str, app: Option<&str>, like: BorrowedFd<'_>) -> Result<OverlayDirs> {
+    /// root of the top layer. Neither keeps a setgid bit of the data directory. The owner's numbers are counted from `first`
+    /// on, the first id of the pod's users.
+    pub fn create_overlay(
+        &self,
+        tree: &str,
+        app: Option<&str>,
+        like: BorrowedFd<'_>,
+        first: u32,
+    ) -> Result<OverlayDirs> {
         let (upper, work) = overlay_paths(tree, app)?;
         let directories =
             OverlayDirs { upper: self.create_directory(&upper)?, work: self.create_directory(&work)? };
         let stat = rustix::fs::fstat(like).map_err(|error| Error::io("look at", "the top layer", error))?;
-        let owner = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+        let shifted = |id: u32| id.checked_add(first).unwrap_or(id);
+        let owner = (
+            rustix::fs::Uid::from_raw(shifted(stat.st_uid)),
+            rustix::fs::Gid::from_raw(shifted(stat.st_gid)),
+        );
         rustix::fs::fchown(&directories.upper, Some(owner.0), Some(owner.1))
             .and_then(|()| rustix::fs::fchmod(&directories.upper, Mode::from_raw_mode(stat.st_mode & 0o1777)))
             .and_then(|()| rustix::fs::fchmod(&directories.work, Mode::from_raw_mode(0o700)))

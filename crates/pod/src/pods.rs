@@ -109,6 +109,11 @@ impl Pods {
         Ok(Self { fd, path, cgroups })
     }
 
+    /// The directory of all pods.
+    pub fn directory(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of a pod that stands in `place`.
     pub fn path(&self, place: Place, uuid: PodUuid) -> PathBuf {
         self.path.join(place.directory()).join(uuid.as_str())

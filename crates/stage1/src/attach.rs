@@ -46,6 +46,24 @@ pub fn host_mounts() -> Result<Option<OwnedFd>> {
     fd.map(Some).step(|| format!("use {HOST_NAMESPACE}={number}"))
 }
 
+/// The users of a pod that are none of the host's.
+#[derive(Debug)]
+pub struct Users {
+    /// A user namespace like the pod's.
+    pub namespace: OwnedFd,
+    /// The host's number of the pod's root.
+    pub first: u32,
+}
+
+impl Users {
+    /// Those of the pod `dir`, if it has some. This process must have one thread only.
+    pub fn of(dir: &PodDir) -> Result<Option<Self>> {
+        let Some((first, count)) = dir.private_users()? else { return Ok(None) };
+        let namespace = namespace::users(0, first, count).step(|| "make a user namespace".to_owned())?;
+        Ok(Some(Users { namespace, first }))
+    }
+}
+
 /// A volume, opened and not attached yet.
 #[derive(Debug)]
 pub struct Opened<'a> {
@@ -59,12 +77,15 @@ pub struct Opened<'a> {
 /// With `host`, sources on the host are mounted from that mount namespace, so they keep the propagation they have
 /// there: what the app mounts in them appears on the host. Without, mounts come in and none goes out.
 ///
+/// With `users`, owners of files on the host are meant as the pod's, and the pod's users own what they write under their own numbers.
+///
 /// This process's working directory must be the pod directory, and it is afterwards. It must have one thread only.
 pub fn open<'a>(
     planned: &'a [Planned],
     pod: &PodDir,
     host: Option<BorrowedFd<'_>>,
     app_root: BorrowedFd<'_>,
+    users: Option<&Users>,
 ) -> Result<Vec<Opened<'a>>> {
     let mut trees: BTreeMap<usize, OwnedFd> = BTreeMap::new();
     let on_host = || planned.iter().enumerate().filter(|(_, one)| matches!(one.source, Source::Host { .. }));
@@ -94,14 +115,32 @@ pub fn open<'a>(
         .iter()
         .enumerate()
         .map(|(index, one)| {
+            let is_host = trees.contains_key(&index);
             let tree = match trees.remove(&index) {
                 Some(tree) => tree,
-                None => open_empty(one, pod, app_root)?,
+                None => open_empty(one, pod, app_root, users.map_or(0, |users| users.first))?,
             };
             let kind = file_type(tree.as_fd()).step(|| format!("look at volume {:?}", one.volume))?;
+            // A device is whoever's it is on the host.
+            if let Some(users) = users.filter(|_| is_host && kind != FileType::CharacterDevice) {
+                map(one, tree.as_fd(), users)?;
+            }
             Ok(Opened { planned: one, tree, kind })
         })
         .collect()
+}
+
+fn map(planned: &Planned, tree: BorrowedFd<'_>, users: &Users) -> Result<()> {
+    let recursive = matches!(planned.source, Source::Host { recursive: true, .. });
+    match mount::map_owners(tree, users.namespace.as_fd(), recursive) {
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => Err(Error::Refused(format!(
+            "Volume {:?} cannot be in a pod with --private-users: its file system, or one mounted below it (recursive=false leaves \
+             those out), does not support idmapped mounts",
+            planned.volume
+        ))),
+        Err(error) => Err(error).step(|| format!("map the owners of volume {:?}", planned.volume)),
+    }
 }
 
 fn open_source(volume: &str, path: &str) -> Result<OwnedFd> {
@@ -122,7 +161,7 @@ fn visit<T>(there: BorrowedFd<'_>, home: &PodDir, what: impl FnOnce() -> Result<
 }
 
 /// The directory of an `empty` volume, made by the first app that has it.
-fn open_empty(planned: &Planned, pod: &PodDir, app_root: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn open_empty(planned: &Planned, pod: &PodDir, app_root: BorrowedFd<'_>, first: u32) -> Result<OwnedFd> {
     let Source::Empty { directory, mode, uid, gid, filled } = &planned.source else {
         return Err(Error::Refused(format!("Volume {:?} has no source", planned.volume)));
     };
@@ -130,7 +169,8 @@ fn open_empty(planned: &Planned, pod: &PodDir, app_root: BorrowedFd<'_>) -> Resu
     let made = !pod.exists(&path)?;
     let fd = pod.create_directory(&path)?;
     if made {
-        rustix::fs::fchown(&fd, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))
+        let (uid, gid) = (uid.saturating_add(first), gid.saturating_add(first));
+        rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(*mode)))
             .step(|| format!("set owner and mode of volume {:?}", planned.volume))?;
         if *filled {

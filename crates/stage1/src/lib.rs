@@ -38,6 +38,7 @@ mod error;
 mod extensions;
 pub mod input;
 mod isolators;
+pub mod metadata;
 pub mod network_files;
 pub mod pod_limits;
 mod populate;

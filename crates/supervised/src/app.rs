@@ -90,7 +90,8 @@ fn add(app: &App, changes: &mut Changes) -> Result<()> {
         Some(root) => root.as_fd().try_clone_to_owned().step(|| "use the root of the app".to_owned())?,
         None => crate::apps::app_root(&pod, &app.app)?,
     };
-    let opened = attach::open(&planned, &pod.current.dir, None, image.as_fd())?;
+    let users = attach::Users::of(&pod.current.dir)?;
+    let opened = attach::open(&planned, &pod.current.dir, None, image.as_fd(), users.as_ref())?;
     drop(image);
 
     let inside = enter(&pod.current.dir)?;

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use executor::AppSpec;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use stage1::args::Run;
 use stage1::attach;
 use stage1::spec::{Limits, Options, Policy};
@@ -39,14 +41,15 @@ pub fn specs(pod: &Pod, run: &Run, limits: &Limits) -> Result<Vec<AppSpec>> {
 pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     let rules = Rules { recursive: true, implicit: true };
     let mut warnings = Vec::new();
+    let users = attach::Users::of(&pod.current.dir)?;
     for (app, spec) in pod.apps.iter().zip(specs) {
         let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
         let root = app_root(pod, app.name())?;
         if !planned.is_empty() {
-            let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd())?;
+            let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd(), users.as_ref())?;
             spec.mounts = attach::attach(app.name(), root.as_fd(), &opened)?;
         }
-        stage1::credentials::provide(app, spec, root.as_fd(), 0)?;
+        stage1::credentials::provide(app, spec, root.as_fd(), users.as_ref().map_or(0, |users| users.first))?;
     }
     warnings.iter().for_each(|warning| warn(warning));
     Ok(())
@@ -83,6 +86,16 @@ pub fn write_files(
     };
     let json = serde_json::to_vec(&pod_spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;
     dir.write(&format!("stage1/rootfs{}", supervisor::pod::POD_SPEC_PATH), &json)?;
+    if let Some((first, _)) = run.private_users {
+        // The supervisor is no root of the host's.
+        let root = dir.open_directory("stage1/rootfs")?;
+        let file = Path::new(supervisor::pod::POD_SPEC_PATH);
+        sys::path::open_in_root(root.as_fd(), file, OFlags::RDONLY, Mode::empty())
+            .and_then(|file| {
+                rustix::fs::fchown(&file, Some(Uid::from_raw(first)), Some(Gid::from_raw(first)))
+            })
+            .step(|| "hand the apps to the supervisor".to_owned())?;
+    }
     stage1::runtime_config::write(pod, run)?;
     Ok(pod.current.write_flavor(flavor)?)
 }

@@ -7,6 +7,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::Result;
 use crate::mount::{Propagation, set_propagation_everywhere};
+use crate::process::{CloneOptions, Fork, clone3, exit_now};
 
 /// A kind of namespace, named as its file in `/proc/PID/ns` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,39 @@ pub fn open(pid: Option<rustix::process::Pid>, kind: Kind) -> Result<OwnedFd> {
 /// `EINVAL` for another kind, and for a mount or user namespace when the process has threads.
 pub fn join(namespace: BorrowedFd<'_>, kind: Kind) -> Result<()> {
     rustix::thread::move_into_link_name_space(namespace, Some(kind.link_type()))
+}
+
+/// A user namespace in which the ids from `inside` on are those of this one from `outside` on, `count` of them. No process is in it.
+/// A mount that is mapped by it ([`crate::mount::map_owners`]) shows owner `inside` on the disk as `outside`.
+///
+/// # Errors
+/// `EDEADLK` when the process has threads; `EPERM` without `CAP_SETUID` and `CAP_SETGID`; `ENOSPC` and `EINVAL` where there can be
+/// no more of them.
+pub fn users(inside: u32, outside: u32, count: u32) -> Result<OwnedFd> {
+    // Somebody must be in it until it is open.
+    let (gate, key) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let options = CloneOptions { new_users: true, ..CloneOptions::default() };
+    let child = match clone3(options)? {
+        Fork::Parent(child) => child,
+        Fork::Child => {
+            drop(key);
+            let _ = rustix::io::read(&gate, &mut [0; 1]);
+            exit_now(0)
+        }
+    };
+    let open = || -> Result<OwnedFd> {
+        let map = format!("{inside} {outside} {count}");
+        for file in ["uid_map", "gid_map"] {
+            let path = format!("/proc/{}/{file}", child.pid.as_raw_nonzero());
+            let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::write(&file, map.as_bytes())?;
+        }
+        open(Some(child.pid), Kind::User)
+    };
+    let namespace = open();
+    drop(key);
+    child.wait()?;
+    namespace
 }
 
 /// Leaves the namespaces of `kinds` for new ones.

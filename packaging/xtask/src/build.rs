@@ -32,11 +32,13 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
     Ok(target().join(TARGET).join(profile.directory()))
 }
 
-/// Builds the download worker. It is linked against the system's C library, whose resolver reads the host's configuration;
+/// Builds the programs that talk to others: the download worker and the metadata service. They are linked against the system's C library, whose resolver reads the host's configuration;
 /// a static one would load parts of that at run time which need not fit.
-pub(crate) fn fetcher(profile: Profile) -> Result<PathBuf> {
-    run(cargo().args(["build", "--quiet", "--profile", profile.name(), "--package", "fetcher"]))?;
-    Ok(target().join(profile.directory()).join("rkt-fetcher"))
+pub(crate) fn talkers(profile: Profile) -> Result<[PathBuf; 2]> {
+    let packages = ["--package", "fetcher", "--package", "metadata"];
+    run(cargo().args(["build", "--quiet", "--profile", profile.name()]).args(packages))?;
+    let directory = target().join(profile.directory());
+    Ok(["rkt-fetcher", "rkt-metadata"].map(|name| directory.join(name)))
 }
 
 impl Profile {

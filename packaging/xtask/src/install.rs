@@ -21,7 +21,9 @@ pub(crate) fn install(destdir: &Path, profile: Profile) -> Result<()> {
     put(&programs.join("rkt"), &destdir.join("usr/bin/rkt"), 0o755)?;
     let generators = destdir.join("usr/lib/systemd/system-generators");
     put(&programs.join("rkt-pod-generator"), &generators.join("rkt-pod-generator"), 0o755)?;
-    put(&build::fetcher(profile)?, &destdir.join("usr/lib/rkt/rkt-fetcher"), 0o755)?;
+    for program in build::talkers(profile)? {
+        put(&program, &destdir.join("usr/lib/rkt").join(program.file_name().unwrap_or_default()), 0o755)?;
+    }
     for document in DOCUMENTS {
         put(&sources().join(document), &destdir.join("usr/share/doc/rkt").join(document), 0o644)?;
     }

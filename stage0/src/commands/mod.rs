@@ -10,12 +10,14 @@ pub(crate) mod cat_manifest;
 mod completion;
 mod config;
 pub(crate) mod enter;
+mod export;
 mod fetch;
 pub(crate) mod gc;
 mod help;
 pub(crate) mod image;
 pub(crate) mod list;
 mod logs;
+mod metadata_service;
 pub(crate) mod pod;
 mod prepare;
 pub(crate) mod rm;
@@ -105,7 +107,7 @@ fn app_exec(context: &Context, args: &enter::EnterArgs) -> Result<ExitCode> {
 }
 
 /// Every command, in the order of the help text.
-pub(crate) static TABLE: [Entry; 44] = [
+pub(crate) static TABLE: [Entry; 46] = [
     Entry {
         run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches(matches)?),
         hidden: true,
@@ -232,6 +234,13 @@ pub(crate) static TABLE: [Entry; 44] = [
         description: "By default the CMD that is run is /bin/bash."
     ),
     entry!(
+        &["export"],
+        "Export an app from an exited pod to an ACI file",
+        "[--app=APPNAME] [--overwrite] UUID OUTPUT_ACI_FILE",
+        export, ExportArgs,
+        description: "UUID should be the UUID of an exited pod. Volumes are left out."
+    ),
+    entry!(
         &["fetch"],
         "Fetch image(s) and store them in the local store",
         "IMAGE...",
@@ -323,6 +332,13 @@ pub(crate) static TABLE: [Entry; 44] = [
         "[--follow] [--app=APPNAME] UUID | --uuid-file=FILE",
         logs, LogsArgs,
         description: "Works while the pod runs and after its end, until it is removed. -f is short for --follow."
+    ),
+    entry!(
+        &["metadata-service"],
+        "Run metadata service",
+        "[--listen-port=PORT]",
+        metadata_service, MetadataServiceArgs,
+        description: "Tells apps of pods that run with --mds-register what they are. systemd starts it by itself: rkt-metadata.socket."
     ),
     entry!(
         &["pod", "health"],

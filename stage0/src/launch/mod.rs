@@ -23,6 +23,7 @@ use sys::namespace::{self, Kind};
 pub(crate) use abi::Abi;
 
 use crate::context::Context;
+use crate::metadata;
 use crate::options::dns::{NameFile, Names};
 use crate::options::net;
 use crate::options::runtime::Ipc;
@@ -42,6 +43,8 @@ pub(crate) struct RunRequest {
     pub(crate) ipc: Option<Ipc>,
     /// Apps come and go.
     pub(crate) mutable: bool,
+    /// The metadata service gets to know the pod.
+    pub(crate) register: bool,
 }
 
 /// Becomes the stage1 of the pod `held`, which stands in `run`. Returns only when that fails.
@@ -57,6 +60,7 @@ pub(crate) fn launch(
         !request.mutable || abi.mutable,
         "the stage1 does not support mutable pods: its manifest lacks annotations coreos.com/rkt/stage1/app/…"
     );
+    let token = request.register.then(|| metadata::register(&held.dir, held.uuid)).transpose()?;
     let path = pods.path(held.place, held.uuid);
     let cannot_enter = || format!("Cannot enter {}", path.display());
     rustix::process::chdir(&path).with_context(cannot_enter)?;
@@ -73,8 +77,11 @@ pub(crate) fn launch(
     let lock = held.lock_fd()?;
     sys::fd::set_inherited(&host_mounts, true).context("Cannot hand the mount namespace on")?;
     let mut command = Command::new(&program);
+    let users = pod.private_users()?.map(|(first, count)| format!("--private-users={first}:{count}"));
     command
         .args(arguments(context, abi, request))
+        .args(users)
+        .args(token.map(|token| format!("--mds-token={token}")))
         .arg(held.uuid.as_str())
         .env(pod::LOCK_FD_VARIABLE, lock.to_string())
         .env(MOUNT_NAMESPACE_FD, host_mounts.as_raw_fd().to_string());
@@ -154,6 +161,7 @@ mod tests {
             interactive: false,
             ipc: None,
             mutable: false,
+            register: false,
         }
     }
 
@@ -165,6 +173,7 @@ mod tests {
             interactive: true,
             ipc: Some(Ipc::Parent),
             mutable: true,
+            register: false,
         }
     }
 

@@ -42,7 +42,9 @@ impl Roots {
     /// Mounts the roots of `pod`, which was opened in the mount namespace of the pod.
     pub(crate) fn mount(&self, pod: &PodDir) -> Result<()> {
         let Roots::Overlays { stage1, apps } = self else { return Ok(()) };
-        let root = mount_stage1(pod, stage1)?;
+        let users = users(pod)?;
+        let users = users.as_ref().map(AsFd::as_fd);
+        let root = mount_stage1_for(pod, stage1, users)?;
         for app in apps {
             let directory = app_directory(&app.name);
             let target = sys::path::create_dir_all_in_root(
@@ -54,7 +56,7 @@ impl Roots {
             write_in(&root, &directory, "manifest", &app.manifest)
                 .with_context(|| format!("Cannot write the manifest of app {:?}", app.name))?;
             let dirs = pod.open_overlay(&app.tree.id, Some(&app.name))?;
-            mount_tree(&app.tree, &dirs, target.as_fd())
+            mount_tree(&app.tree, &dirs, target.as_fd(), users)
                 .with_context(|| format!("Cannot mount the root of app {:?}", app.name))?;
         }
         Ok(())
@@ -63,16 +65,43 @@ impl Roots {
 
 /// Mounts the root of the stage1 and opens it.
 pub(crate) fn mount_stage1(pod: &PodDir, tree: &Tree) -> Result<OwnedFd> {
+    let users = users(pod)?;
+    mount_stage1_for(pod, tree, users.as_ref().map(AsFd::as_fd))
+}
+
+/// A user namespace like that of the pod, if that has one.
+pub(crate) fn users(pod: &PodDir) -> Result<Option<OwnedFd>> {
+    let Some((first, count)) = pod.private_users()? else { return Ok(None) };
+    sys::namespace::users(0, first, count).map(Some).context("Cannot make a user namespace")
+}
+
+fn mount_stage1_for(pod: &PodDir, tree: &Tree, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let target = pod.open_directory("stage1/rootfs")?;
     let dirs = pod.open_overlay(&tree.id, None)?;
-    mount_tree(tree, &dirs, target.as_fd()).context("Cannot mount the root of the stage1")?;
+    mount_tree(tree, &dirs, target.as_fd(), users).context("Cannot mount the root of the stage1")?;
     // Opened again: the handle of before is below the mount.
     Ok(pod.open_directory("stage1/rootfs")?)
 }
 
-/// Mounts `tree` with the writable directories `dirs` on `target`.
-pub(crate) fn mount_tree(tree: &Tree, dirs: &OverlayDirs, target: BorrowedFd<'_>) -> Result<()> {
-    let handles = open_layers(tree)?;
+/// Mounts `tree` with the writable directories `dirs` on `target`. With `users`, owners in the layers are meant in that
+/// namespace; what is written has the host's numbers of its owners.
+pub(crate) fn mount_tree(
+    tree: &Tree,
+    dirs: &OverlayDirs,
+    target: BorrowedFd<'_>,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<()> {
+    let mut handles = open_layers(tree)?;
+    if let Some(users) = users {
+        for layer in &mut handles {
+            let mapped = sys::mount::clone_tree(layer.as_fd(), false)
+                .and_then(|mapped| sys::mount::map_owners(mapped.as_fd(), users, false).map(|()| mapped));
+            *layer = mapped.context(
+                "Cannot map the owners of a layer: the file system of the data directory, or the kernel (Linux 5.12), does not \
+                 support idmapped mounts",
+            )?;
+        }
+    }
     let lowers: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
     let upper = Upper { upper: dirs.upper.as_fd(), work: dirs.work.as_fd() };
     sys::mount::overlay(target, &lowers, Some(upper)).context("Overlay")

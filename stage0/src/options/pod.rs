@@ -71,7 +71,6 @@ pub(crate) enum PodSource {
 impl PodFlags {
     /// What the flags ask for.
     pub(crate) fn parse(&self, command: &str) -> Result<PodSource> {
-        ensure!(!self.private_users, "--private-users is not supported in this build");
         let apps = self.words.parse(command)?;
         let pull = self.pull.parse(command)?;
         if let Some(path) = self.pod_manifest.as_ref().filter(|path| !path.as_os_str().is_empty()) {
@@ -96,7 +95,12 @@ impl PodFlags {
 
     /// How the pod is prepared.
     pub(crate) fn options<'a>(&self, uuid_file: Option<&'a Path>) -> Result<Options<'a>> {
-        Ok(Options { stage1: self.stage1.parse()?, overlay: !self.no_overlay, uuid_file })
+        Ok(Options {
+            stage1: self.stage1.parse()?,
+            overlay: !self.no_overlay,
+            private_users: self.private_users,
+            uuid_file,
+        })
     }
 
     /// Whether ports of the host are to be forwarded.

@@ -69,7 +69,6 @@ impl RuntimeArgs {
             !(self.mds_register && net.mode() == NetMode::None),
             "--mds-register flag does not work with --net=none. Please use 'host', 'default' or an equivalent network"
         );
-        ensure!(!self.mds_register, "--mds-register: the metadata service is not available in this build");
         if let Some(hostname) = &self.hostname {
             check_hostname(hostname)?;
         }
@@ -80,6 +79,7 @@ impl RuntimeArgs {
             interactive: self.interactive,
             ipc: Ipc::parse(self.ipc.as_deref())?,
             mutable: false,
+            register: self.mds_register,
         })
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn request(file: &PodFile) -> Result<Request> {
     };
     let run = RunRequest {
         mutable: false,
+        register: false,
         net: pod.network(),
         names: dns.parse()?,
         hostname: pod.hostname.clone(),

@@ -66,7 +66,7 @@ fn overlay_directories_look_like_the_layer() {
     let layer = tempfile::tempdir().unwrap();
     std::fs::set_permissions(layer.path(), PermissionsExt::from_mode(0o2711)).unwrap();
     let like = sys::path::open_directory(layer.path()).unwrap();
-    dir.create_overlay("deps-sha512-aa", Some("web"), like.as_fd()).unwrap();
+    dir.create_overlay("deps-sha512-aa", Some("web"), like.as_fd(), 0).unwrap();
     let upper = std::fs::metadata(pod.path().join("overlay/deps-sha512-aa/upper/web")).unwrap();
     assert_eq!(upper.mode() & 0o7777, 0o711);
     assert_eq!(upper.uid(), rustix::process::geteuid().as_raw());

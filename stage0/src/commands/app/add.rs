@@ -99,8 +99,7 @@ fn add(
         crate::prepare::create_overlay(dir, &tree, Some(name))?;
         Some(overlay(path, name, &tree)?)
     } else {
-        let stage1 = dir.open_directory("stage1/rootfs")?;
-        crate::prepare::copy_app(&stage1, name, &image.manifest_json(), &tree)?;
+        crate::prepare::copy_app(dir, name, &image.manifest_json(), &tree)?;
         None
     };
     dir.write_manifest(&serde_json::to_vec(manifest)?)?;
@@ -121,7 +120,9 @@ fn overlay(path: &Path, name: &str, tree: &Tree) -> Result<OwnedFd> {
     let dir =
         PodDir::from(rustix::fs::open(path, flags, Mode::empty()).context("Cannot open the pod directory")?);
     let target = dir.open_directory("stage1/rootfs")?;
-    roots::mount_tree(tree, &dir.open_overlay(&tree.id, Some(name))?, target.as_fd())
+    let users = roots::users(&dir)?;
+    let users = users.as_ref().map(AsFd::as_fd);
+    roots::mount_tree(tree, &dir.open_overlay(&tree.id, Some(name))?, target.as_fd(), users)
         .with_context(|| format!("Cannot mount the root of app {name:?}"))?;
     let top = dir.open_directory("stage1/rootfs")?;
     let root = sys::mount::clone_tree(top.as_fd(), false).context("Cannot take the root of the app")?;

@@ -31,6 +31,10 @@ pub(crate) struct SandboxArgs {
     #[arg(long)]
     no_overlay: bool,
 
+    /// run within user namespaces
+    #[arg(long)]
+    private_users: bool,
+
     /// ports of the pod to expose on the host
     #[arg(long, value_name = "NAME:PROTOCOL:PODPORT:HOSTIP:HOSTPORT")]
     port: Vec<String>,
@@ -54,9 +58,14 @@ pub(crate) fn run(context: &Context, args: &SandboxArgs) -> Result<ExitCode> {
     let manifest = manifest(args)?;
     let mut request = args.runtime.parse(!manifest.ports.is_empty())?;
     ensure!(!request.interactive, "an empty pod has no app to be interactive with");
+    ensure!(
+        !request.register,
+        "--mds-register: the metadata service knows the apps that a pod starts with, and an empty pod has none"
+    );
     request.mutable = true;
     let options = Options {
         stage1: args.stage1.parse()?,
+        private_users: args.private_users,
         overlay: !args.no_overlay,
         uuid_file: args.uuid_file_save.as_deref(),
     };

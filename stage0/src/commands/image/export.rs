@@ -1,6 +1,6 @@
 //! `rkt image export`.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +24,17 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> Result<ExitCode> {
     let [name, out] = args.words.as_slice() else { bail!("must provide an image and the output file") };
     let out = Path::new(out);
     let image = images::stored(context, name).with_context(|| format!("cannot find image {name:?}"))?;
+    write(out, args.overwrite, |file| {
+        context
+            .store()
+            .and_then(|store| Ok(store.export(image.image(), file)?))
+            .with_context(|| format!("cannot export image {name:?}"))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a file at `out` once `fill` has written all of it; nothing is left otherwise.
+pub(crate) fn write(out: &Path, overwrite: bool, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
     let part = part(out);
     let file = OpenOptions::new()
         .write(true)
@@ -31,15 +42,11 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> Result<ExitCode> {
         .mode(0o644)
         .open(&part)
         .with_context(|| format!("unable to open output ACI file {}", out.display()))?;
-    let written = context
-        .store()
-        .and_then(|store| Ok(store.export(image.image(), &file)?))
-        .with_context(|| format!("cannot export image {name:?}"))
-        .and_then(|()| place(&part, out, args.overwrite));
+    let written = fill(&file).and_then(|()| place(&part, out, overwrite));
     if written.is_err() {
         let _ = std::fs::remove_file(&part);
     }
-    written.map(|()| ExitCode::SUCCESS)
+    written
 }
 
 /// Where the archive is written until it is whole.

@@ -51,7 +51,7 @@ fn become_pod(context: &Context, args: &RunArgs) -> Result<Infallible> {
     if let Some(directory) = uuid_file.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("Cannot make {}", directory.display()))?;
     }
-    let options = Options { stage1, overlay, uuid_file: Some(&uuid_file) };
+    let options = Options { stage1, overlay, private_users: false, uuid_file: Some(&uuid_file) };
     note_waiting(&name, &file)?;
     tell("STATUS=Preparing");
     let Prepared { pods, mut held, abi, roots, lock } = prepare::prepare(context, "run", source, options)?;
