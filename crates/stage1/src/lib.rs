@@ -19,6 +19,7 @@
 //! | [`input`] | reads the pod and its images |
 //! | [`spec`] | decides what each app is ([`executor::AppSpec`]) |
 //! | [`pod_limits`] | has the pod's group limit all apps together |
+//! | [`sysctls`] | kernel parameters of the pod's namespaces |
 //! | [`volumes`], [`attach`] | decides what is mounted where, and mounts it |
 //! | [`credentials`] | hands on the unit's credentials |
 //! | [`network_files`] | `resolv.conf`, `hosts`, `hostname` |
@@ -46,6 +47,7 @@ pub mod processes;
 pub mod runtime_config;
 pub mod sockets;
 pub mod spec;
+pub mod sysctls;
 pub mod volumes;
 
 pub use entrypoint::{Entrypoint, Flavor, Supervised, chain, main, warn};

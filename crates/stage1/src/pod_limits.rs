@@ -22,6 +22,8 @@ pub fn read(pod: &Pod, policy: Policy, warnings: &mut Vec<String>) -> Result<Cgr
         match isolator {
             Isolator::Memory(value) => limits.memory_bytes = value.limit.as_ref().map(appc::Quantity::value),
             Isolator::Cpu(value) => limits.cpu_milli = value.limit.as_ref().map(appc::Quantity::milli_value),
+            // See `crate::sysctls`.
+            Isolator::Sysctl(_) if policy == Policy::Contained => {}
             other if policy == Policy::Contained => {
                 return Err(Error::Refused(format!(
                     "The pod has the isolator {:?}, which is not enforced for whole pods: give it to an app, or limit \

@@ -78,6 +78,7 @@ pub fn write_files(
     let pod_spec = PodSpec {
         uuid: run.uuid.to_string(),
         hostname,
+        sysctls: stage1::sysctls::of(pod, run)?,
         apps: specs.to_vec(),
         stop_grace_ms: stage1::spec::stop_grace_ms(&pod.manifest),
         mutable: run.mutable,

@@ -49,6 +49,7 @@ pub(crate) fn run() -> Result<u8, Error> {
         rustix::system::sethostname(hostname.as_bytes())
             .map_err(|errno| format!("Cannot set the host name: {errno}"))?;
     }
+    crate::sysctls::set(&spec.sysctls)?;
     let group = PodGroup::take(spec.apps.iter().map(|app| &app.cgroup))?;
     let control = inherited.remove("control");
     let journal = inherited.remove("journal");

@@ -23,6 +23,7 @@ mod restart;
 mod session;
 mod status;
 mod streams;
+mod sysctls;
 mod violations;
 
 pub use pod::PodSpec;

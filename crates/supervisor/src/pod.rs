@@ -1,5 +1,7 @@
 //! What a pod is, as a stage1 tells it to the supervisor: `/rkt/apps.json` in the stage1's root.
 
+use std::collections::BTreeMap;
+
 use executor::AppSpec;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,9 @@ pub struct PodSpec {
     /// Set as host name when there is one.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// Kernel parameters of the pod's namespaces, by name.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// The apps in the order of their start. The root of each is `/opt/stage2/NAME/rootfs`.
     pub apps: Vec<AppSpec>,
     /// How long apps may take to end after SIGTERM, in milliseconds, before they are killed.
@@ -79,6 +84,7 @@ mod tests {
         PodSpec {
             uuid: "uuid".to_owned(),
             hostname: None,
+            sysctls: BTreeMap::new(),
             apps: names.iter().map(|name| AppSpec::new(name, &["/bin/true"])).collect(),
             stop_grace_ms: 10_000,
             mutable: false,

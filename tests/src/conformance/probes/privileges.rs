@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{default, isolator};
-use crate::conformance::{Control, Probe};
+use crate::conformance::{Ask, Control, Probe};
 
 /// Giving a file away must fail, and becoming another user must work.
 const NO_CHOWN: &str = r#"perl -e 'open my $file, ">", "/file" or die;
@@ -39,8 +39,14 @@ const HIDDEN: &str =
 const DEVICES: &str = r"mknod /zero c 1 5 && head -c1 /dev/zero >/dev/null || v odd
     head -c1 /zero >/dev/null 2>&1 && v free || v held";
 
+/// A message of 5,000 bytes must be too long, and one of 4,000 not.
+const MESSAGES: &str = r#"perl -e 'my $queue = msgget 0, 01600; die unless defined $queue;
+    my ($short, $long) = map { msgsnd($queue, pack("l! a*", 1, "x" x $_), 04000) ? 1 : 0 } 4000, 5000; msgctl $queue, 0, 0;
+    print "$ENV{AC_APP_NAME} ", !$short ? "odd" : $long ? "free" : "held", "\n"'"#;
+
 pub(super) fn probes() -> Vec<Probe> {
     let set = |names: &[&str]| json!({"set": names});
+    let parameters = json!({"name": "os/unix/sysctl", "value": {"kernel.msgmax": "4096"}});
     let calls = |names: &[&str]| json!({"set": names, "errno": "EXDEV"});
     vec![
         isolator(
@@ -75,6 +81,13 @@ pub(super) fn probes() -> Vec<Probe> {
             DEFAULT_CALLS,
         ),
         default("paths of the kernel", Control::SwitchedOff("--insecure-options=paths"), HIDDEN),
+        Probe {
+            row: "os/unix/sysctl of the pod",
+            ways: vec![("pod manifest", Ask { pod: json!({"isolators": [parameters]}), ..Ask::default() })],
+            script: MESSAGES,
+            control: Control::OtherPod,
+            named: "os/unix/sysctl",
+        },
         default("device nodes", Control::None, DEVICES),
     ]
 }

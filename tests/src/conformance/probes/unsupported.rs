@@ -20,7 +20,6 @@ pub(super) fn probes() -> Vec<Probe> {
         isolator("os/linux/selinux-context", &context, &[], FREE),
         isolator("os/linux/apparmor-profile", &json!({"profile": "strict"}), &[], FREE),
         Probe { row: "any other isolator", ..unknown },
-        of_pod("os/unix/sysctl of the pod", "os/unix/sysctl", json!({"net.core.somaxconn": "100"})),
         of_pod("any other isolator of the pod", "os/linux/oom-score-adj", json!(100)),
     ]
 }
