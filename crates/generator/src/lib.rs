@@ -69,20 +69,29 @@ fn write(output: BorrowedFd<'_>, path: &str, entry: &Entry) -> Result<(), Errno>
     };
     let directory = directory.as_ref().map_or(output, |directory| directory.as_fd());
     let temporary = format!(".#{name}");
-    match rustix::fs::unlinkat(directory, &temporary, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
+    let made = match make(directory, &temporary, entry) {
+        // What one left that was killed.
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(directory, &temporary, AtFlags::empty())?;
+            make(directory, &temporary, entry)
+        }
+        made => made,
+    };
+    made?;
+    rustix::fs::renameat(directory, &temporary, directory, name)
+}
+
+/// Makes one entry where nothing is.
+fn make(directory: BorrowedFd<'_>, name: &str, entry: &Entry) -> Result<(), Errno> {
     match entry {
-        Entry::Link(target) => rustix::fs::symlinkat(target, directory, &temporary)?,
+        Entry::Link(target) => rustix::fs::symlinkat(target, directory, name),
         Entry::File(text) => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o644))?;
+            let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
             let written = std::fs::File::from(file).write_all(text.as_bytes());
-            written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         }
     }
-    rustix::fs::renameat(directory, &temporary, directory, name)
 }
 
 fn make_directory(output: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {

@@ -9,7 +9,8 @@
 //! A file in an earlier directory hides one of the same name in a later one; so it is with each drop-in. Drop-ins of a template
 //! are those of its instances too.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -33,6 +34,8 @@ pub struct Directories {
     paths: Vec<String>,
     /// Whether what anybody may write counts.
     of_anybody: bool,
+    /// The names in each of the paths, once they have been listed: most pods have no drop-ins to look for.
+    listed: RefCell<BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// A pod that was looked for.
@@ -78,7 +81,7 @@ impl Directories {
     /// Those at `paths` below `root`, first ones first.
     pub fn new<P: Into<String>>(root: OwnedFd, paths: impl IntoIterator<Item = P>) -> Self {
         let paths = paths.into_iter().map(Into::into).map(|path| path.trim_matches('/').to_owned()).collect();
-        Directories { root, paths, of_anybody: false }
+        Directories { root, paths, of_anybody: false, listed: RefCell::default() }
     }
 
     /// The same, but for files that others than root may have written: to look at, not to run.
@@ -95,13 +98,18 @@ impl Directories {
     /// Every pod that has a file, templates too, by name, and what keeps a directory from being listed. Files whose names
     /// are none are left out.
     pub fn list(&self) -> (Vec<PodName>, Vec<SearchError>) {
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         let mut errors = Vec::new();
         for path in &self.paths {
             match self.entries(path) {
-                Ok(entries) => names.extend(
-                    entries.iter().filter_map(|entry| entry.strip_suffix(".pod")?.parse::<PodName>().ok()),
-                ),
+                Ok(entries) => {
+                    names.extend(
+                        entries
+                            .iter()
+                            .filter_map(|entry| entry.strip_suffix(".pod")?.parse::<PodName>().ok()),
+                    );
+                    self.listed.borrow_mut().insert(path.clone(), entries.into_iter().collect());
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -110,7 +118,7 @@ impl Directories {
 
     /// Finds a pod and reads its files.
     pub fn find(&self, name: &PodName) -> Result<Found, SearchError> {
-        for directory in &self.paths {
+        for directory in self.paths.iter().filter(|directory| self.may_have(directory, &name.file())) {
             let path = format!("{directory}/{}", name.file());
             match self.content(&path)? {
                 Content::Nothing => continue,
@@ -155,8 +163,9 @@ impl Directories {
     fn drop_ins(&self, name: &PodName) -> Result<Vec<Rc<Source>>, SearchError> {
         let mut found: BTreeMap<String, Option<Rc<Source>>> = BTreeMap::new();
         for owner in std::iter::once(name.clone()).chain(name.template()) {
-            for directory in &self.paths {
-                let directory = format!("{directory}/{}.d", owner.file());
+            let name = format!("{}.d", owner.file());
+            for directory in self.paths.iter().filter(|directory| self.may_have(directory, &name)) {
+                let directory = format!("{directory}/{name}");
                 for entry in self.entries(&directory)? {
                     if !entry.ends_with(".conf") || entry.starts_with('.') || found.contains_key(&entry) {
                         continue;
@@ -172,6 +181,11 @@ impl Directories {
             }
         }
         Ok(found.into_values().flatten().collect())
+    }
+
+    /// Whether a directory has `name`, as far as it has been listed.
+    fn may_have(&self, directory: &str, name: &str) -> bool {
+        self.listed.borrow().get(directory).is_none_or(|names| names.contains(name))
     }
 
     /// The names in a directory; none when it is not there.
@@ -213,13 +227,12 @@ fn content(root: BorrowedFd<'_>, path: &str, of_anybody: bool) -> Result<Content
     let failed = |errno: Errno| unreadable(path, errno);
     let problem =
         |problem: &str| SearchError::Unreadable { path: format!("/{path}"), problem: problem.to_owned() };
-    if is_link_to_null(root, path) {
-        return Ok(Content::Mask);
-    }
     // Not to wait for somebody who writes into a pipe.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match sys::path::open_in_root(root, Path::new(path), flags, Mode::empty()) {
         Ok(file) => file,
+        // A root that is only looked at may have no /dev/null.
+        Err(Errno::NOENT) if is_link_to_null(root, path) => return Ok(Content::Mask),
         Err(Errno::NOENT) => {
             let link = sys::path::open_in_root(
                 root,
@@ -235,13 +248,19 @@ fn content(root: BorrowedFd<'_>, path: &str, of_anybody: bool) -> Result<Content
         Err(errno) => return Err(failed(errno)),
     };
     let stat = rustix::fs::fstat(&file).map_err(failed)?;
+    let null = rustix::fs::makedev(1, 3);
+    if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null {
+        return Ok(Content::Mask);
+    }
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(problem("it is no regular file"));
     }
     if !of_anybody {
         check_owner(path, &stat)?;
     }
-    let mut bytes = Vec::new();
+    // Room for all of it and one more byte, so that the end shows with the second call.
+    let size = u64::try_from(stat.st_size).unwrap_or(0).min(SIZE_MAX) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     let read = std::fs::File::from(file).take(SIZE_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| problem(&error.to_string()))?;
     if bytes.len() as u64 > SIZE_MAX {
@@ -268,7 +287,7 @@ fn check_owner(path: &str, stat: &Stat) -> Result<(), SearchError> {
     Err(SearchError::Unreadable { path: format!("/{path}"), problem: problem.to_owned() })
 }
 
-/// Whether a link leads to `/dev/null`, which need not be there in a root that is only looked at.
+/// Whether a link leads to `/dev/null`.
 fn is_link_to_null(root: BorrowedFd<'_>, path: &str) -> bool {
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let Ok(link) = sys::path::open_in_root(root, Path::new(path), flags, Mode::empty()) else { return false };

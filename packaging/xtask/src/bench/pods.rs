@@ -27,6 +27,15 @@ end_pods 1000
 for _ in $(seq 21); do timed list-1000 rkt list; done
 timed gc-1000 rkt gc --grace-period=0s
 
+pods=/run/bench-root/etc/rkt/pods
+install -d -m 755 /run/bench-root/etc /run/bench-root/etc/rkt $pods /run/bench-units
+for number in $(seq 100); do
+    printf '[Pod]\nIsolation=nspawn\nMemoryMax=512M\n[App]\nImage=docker://nginx\n[Unit]\nDescription=Pod %%p\n' >$pods/pod-$number.pod
+done
+for _ in $(seq 21); do
+    RKT_GENERATOR_ROOT=/run/bench-root timed generator-100 /usr/lib/systemd/system-generators/rkt-pod-generator /run/bench-units
+done
+
 for wall in fly nspawn; do
     rkt run --stage1-from-dir=stage1-$wall.aci --net=host --uuid-file-save=/run/bench.uuid example.com/busybox \
         --exec=/bin/sleep -- 1000 >/dev/null 2>&1 </dev/null &
@@ -72,6 +81,7 @@ pub(super) fn run() -> Result<()> {
     let rows = [
         ("rkt list of 1,000 pods, ms", median("list-1000")? / 1000.0, 20.0),
         ("rkt gc of 1,000 pods / of 100", median("gc-1000")? / median("gc-100")?, 12.0),
+        ("units of 100 pod files, ms", median("generator-100")? / 1000.0, 10.0),
         ("fly: processes beside the app", median("fly-processes")?, 0.0),
         ("nspawn: process 1 of the pod, KiB", median("nspawn-supervisor-KiB")?, 3072.0),
     ];
