@@ -28,9 +28,12 @@ impl<'a> PodFile<'a> {
     #[must_use]
     pub fn sh(case: &'a Case, id: &str, pod: &str, script: &str, app: &str, rest: &str) -> PodFile<'a> {
         let file = PodFile::new(case, id);
+        // A machine has no network of the host, and no other is asked for here.
+        let none = case.stage1() == Stage1::Kvm && !pod.contains("Network=");
+        let network = if none { "Network=none\n" } else { "" };
         let script = script.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('\n', "\\n");
         file.write(&format!(
-            "[Pod]\nIsolation={}\nInsecureOptions=image\n{pod}\n[App app]\nImage={}\nExec=/bin/sh -c \"{script}\"\n{app}\n{rest}\n",
+            "[Pod]\nIsolation={}\nInsecureOptions=image\n{network}{pod}\n[App app]\nImage={}\nExec=/bin/sh -c \"{script}\"\n{app}\n{rest}\n",
             case.stage1().word(),
             case.busybox(),
         ));

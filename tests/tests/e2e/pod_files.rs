@@ -337,9 +337,10 @@ const SAY: &str = "use Socket; sub say_it { my $path = $ENV{NOTIFY_SOCKET} or di
                    socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die; send($s, $_[0], 0, sockaddr_un($path)) or die $!; }";
 
 fn perl(case: &Case, pod: &str, script: &str, app: &str, rest: &str) -> String {
+    let network = if case.stage1() == Stage1::Kvm { "Network=none\n" } else { "" };
     let script = format!("{SAY} {script}").replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
     format!(
-        "[Pod]\nIsolation={}\nInsecureOptions=image\n{pod}\n[App app]\nImage={}\nExec=/usr/bin/perl -e \"{script}\"\n{app}\n{rest}\n",
+        "[Pod]\nIsolation={}\nInsecureOptions=image\n{network}{pod}\n[App app]\nImage={}\nExec=/usr/bin/perl -e \"{script}\"\n{app}\n{rest}\n",
         case.stage1().word(),
         images::PERL_NAME,
     )
