@@ -110,7 +110,7 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
 }
 
 /// Asks for emulation where KVM is not there: the demonstration is to run everywhere.
-fn emulation() -> &'static str {
+pub(crate) fn emulation() -> &'static str {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |flag: &str| cpu.split_whitespace().any(|word| word == flag);
     let works =

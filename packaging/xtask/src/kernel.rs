@@ -202,8 +202,8 @@ fn depends(module: &[u8]) -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
-/// Writes an initramfs with the modules and `init`, stripped, as its first program.
-pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path) -> Result<()> {
+/// Writes an initramfs with the modules and `init`, stripped, as its first program; `also` is another name for it.
+pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path, also: Option<&str>) -> Result<()> {
     let stripped = target().join("kvm/init");
     run(Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(init))?;
     let mut archive = Initramfs {
@@ -216,6 +216,9 @@ pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path) -> Result<(
     // The kernel opens it for the first program before anything is mounted.
     archive.add("dev/console", 0o020_600, (5, 1), &[])?;
     archive.add("init", 0o100_755, (0, 0), &fs::read(&stripped)?)?;
+    if let Some(also) = also {
+        archive.add(also, 0o120_777, (0, 0), b"init")?;
+    }
     let modules = kernel.join("modules");
     let mut names: Vec<_> =
         fs::read_dir(&modules)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;

@@ -2,6 +2,7 @@
 
 mod host;
 mod image;
+mod kvm;
 mod pods;
 mod report;
 mod run;
@@ -18,7 +19,7 @@ pub(crate) struct Options {
     /// What to time
     #[arg(value_enum, default_value_t)]
     what: What,
-    /// How often each row is timed: 41 times, an image 5 times
+    /// How often each row is timed: 41 times, a machine 11 times, an image 5 times
     #[arg(long)]
     rounds: Option<u32>,
 }
@@ -30,6 +31,8 @@ enum What {
     Run,
     /// What pods cost while they run, and when there are many
     Pods,
+    /// `rkt run` of a stored image in a machine, against the bare boot
+    Kvm,
     /// `rkt fetch` of a large OCI image, from an image layout to files
     Image,
 }
@@ -39,6 +42,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     match options.what {
         What::Pods => pods::run(),
         What::Run => run::run(options.rounds.unwrap_or(41)),
+        What::Kvm => kvm::run(options.rounds.unwrap_or(11)),
         What::Image => image::run(options.rounds.unwrap_or(5)),
     }
 }
