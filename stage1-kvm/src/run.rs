@@ -36,8 +36,8 @@ use crate::settings::Settings;
 use crate::virtiofsd::{self, Virtiofsd};
 use crate::wires;
 
-/// The controllers of the guest's kernel that limits of apps need.
-const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+/// The controllers of the guest's kernel that limits of apps need. (It has no block device whose use could be limited.)
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// The guest's kernel and initramfs, in the root of the stage1.
 const KERNEL: &str = "stage1/rootfs/boot/vmlinux";

@@ -64,6 +64,12 @@ impl Stage1 {
         self != Stage1::Fly
     }
 
+    /// The flag for the simplest network that it can have.
+    #[must_use]
+    pub fn simplest_net(self) -> &'static str {
+        if self == Stage1::Kvm { "--net=none" } else { "--net=host" }
+    }
+
     /// The flag that picks it.
     #[must_use]
     pub fn flag(self) -> String {
@@ -120,7 +126,7 @@ impl Case {
             name,
             stage1,
             data: None,
-            net: if stage1 == Stage1::Kvm { "--net=none" } else { "--net=host" }.to_owned(),
+            net: stage1.simplest_net().to_owned(),
             config: None,
             pods: RefCell::default(),
             units: RefCell::default(),

@@ -24,7 +24,7 @@ pub(super) struct Pod<'a> {
 pub(super) fn run(ground: &impl Ground, stage1: Stage1, pod: &Pod<'_>) -> Output {
     let mut words = vec!["--insecure-options=image".to_owned()];
     words.extend(pod.option.map(str::to_owned));
-    words.extend(["run".to_owned(), stage1.flag(), "--net=host".to_owned()]);
+    words.extend(["run".to_owned(), stage1.flag(), stage1.simplest_net().to_owned()]);
     words.extend(match pod.ask.flags {
         Some(flags) => by_flags(pod, flags),
         None => by_manifest(ground, pod),

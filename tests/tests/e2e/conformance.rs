@@ -26,6 +26,12 @@ fn nspawn() {
     check(shared_host(), Stage1::Nspawn, Place::Namespace);
 }
 
+#[test]
+#[ignore = "emulates machines: cargo xtask test kvm"]
+fn kvm() {
+    check(shared_host(), Stage1::Kvm, Place::Namespace);
+}
+
 /// Every wildcard of seccomp sets: a call that is in it, and what becomes of that.
 #[test]
 fn wildcards_of_system_calls() {

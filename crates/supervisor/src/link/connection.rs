@@ -242,8 +242,8 @@ impl Link {
 
     fn exchange(&mut self, ready: PollFlags) -> Result<(), LinkError> {
         if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            let mut chunk = [0; 16 * 1024];
-            match rustix::io::read(&self.port, &mut chunk) {
+            let mut chunk = vec![0; 64 * 1024];
+            match rustix::io::read(&self.port, chunk.as_mut_slice()) {
                 // A port of virtio-serial reads 0 while nobody has the other side open.
                 Ok(0) | Err(Errno::CONNRESET | Errno::PIPE) => {
                     self.is_closed = true;

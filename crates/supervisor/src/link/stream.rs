@@ -16,7 +16,7 @@ pub(super) const WINDOW: usize = 128 * 1024;
 const DATAGRAM_MAX: usize = 64 * 1024;
 
 /// How much is read at once.
-const CHUNK: usize = 16 * 1024;
+const CHUNK: usize = 32 * 1024;
 
 /// What a pipe takes at once when it takes anything: more could block.
 const PIPE_CHUNK: usize = 4096;
