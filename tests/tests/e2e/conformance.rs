@@ -26,9 +26,10 @@ fn nspawn() {
     check(shared_host(), Stage1::Nspawn, Place::Namespace);
 }
 
+/// A machine for each row and way.
 #[test]
-#[ignore = "emulates machines: cargo xtask test kvm"]
-fn kvm() {
+#[ignore = "emulates a hundred machines, one after the other: ask for it by name"]
+fn machines() {
     check(shared_host(), Stage1::Kvm, Place::Namespace);
 }
 
