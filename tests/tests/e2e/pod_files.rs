@@ -532,7 +532,8 @@ fn an_imported_unit_runs() {
 fn connections_are_proxied(case: &Case) {
     let (outside, inside) = if case.stage1() == Stage1::Fly { (18231, 18232) } else { (18233, 80) };
     let script = format!("mkdir -p /tmp/www; echo hello >/tmp/www/x; exec httpd -f -p {inside} -h /tmp/www");
-    let pod = format!("Proxy={inside}");
+    let network = if case.stage1() == Stage1::Fly { "host" } else { "default" };
+    let pod = format!("Network={network}\nProxy={inside}");
     let rest = format!("[Socket]\nListenStream=127.0.0.1:{outside}\n");
     let file = PodFile::sh(case, "proxy", &pod, &script, "", &rest);
     let socket = format!("rkt-pod@{}.socket", file.name());
