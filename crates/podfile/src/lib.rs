@@ -18,7 +18,7 @@
 //! | [`keys`] | the keys of `[Pod]` and `[App]`, one table |
 //! | [`read()`] | from files to a [`PodFile`], with everything that is wrong |
 //! | [`import`] | pod files from quadlets and from units |
-//! | [`unit`] | the units that a pod becomes |
+//! | [`mod@unit`] | the units that a pod becomes |
 //!
 //! Everything works on handles of directories and on text: no network, no D-Bus, no look at images.
 

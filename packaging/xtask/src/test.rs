@@ -27,6 +27,12 @@ const PACKAGES: &[&str] = &[
 /// Crates with parsers of what strangers wrote: their tests whose names have "fuzz" in them.
 const FUZZED: &[&str] = &["appc", "image", "fetcher", "podfile"];
 
+/// Every case that applies to a machine.
+const KVM_ALL: &[&str] = &["kvm"];
+/// What is particular to machines, and the cases that go through most of what they share with other walls: emulation takes
+/// 10 seconds a pod.
+const KVM_SOME: &[&str] = &["kvm::", "enter::", "run::", "several_apps::"];
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Also the rounds that take long
@@ -127,7 +133,8 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
             let mut command = cargo();
             command.args(["test", "--package", "tests", "--test", "e2e", "--", "--ignored"]);
             // Each keeps a processor busy.
-            command.args(["--test-threads=3", "kvm"]).env(tests::product::VARIABLE, product);
+            command.arg("--test-threads=3").args(if full { KVM_ALL } else { KVM_SOME });
+            command.env(tests::product::VARIABLE, product);
             run_tests(&mut command, summaries)?;
             println!("Cases that do not apply to stage1-kvm as they are:");
             for (case, reason) in tests::case::NOT_UNDER_KVM {
