@@ -165,7 +165,7 @@ impl App {
     }
 
     pub(super) fn drain_output(&mut self, shared: &mut Shared) {
-        let (name, pid) = (&self.spec.name, self.main_pid.map(|pid| pid.as_raw_nonzero().get()));
+        let (name, pid) = (&self.spec.name, self.pid());
         let outputs = self.streams.outputs.iter_mut().zip(self.streams.journals);
         for (output, journal) in outputs.filter_map(|(output, journal)| Some((output.as_mut()?, journal))) {
             output.finish(|text| write_line(&mut shared.log, journal, name, pid, text));

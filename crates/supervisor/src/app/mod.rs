@@ -105,6 +105,8 @@ pub(crate) struct App {
     phase: Phase,
     running: Option<Running>,
     main_pid: Option<Pid>,
+    /// Of the process that was started last, which its lines are told by where there is no main one.
+    last_pid: Option<Pid>,
     status: Option<u8>,
     failure: Option<u8>,
     is_ready: bool,
@@ -151,6 +153,7 @@ impl App {
             phase: Phase::Created,
             running: None,
             main_pid: None,
+            last_pid: None,
             status: None,
             failure: None,
             is_ready: false,
@@ -193,6 +196,7 @@ impl App {
                 if self.phase == Phase::Starting {
                     self.main_pid = Some(child.pid);
                 }
+                self.last_pid = Some(child.pid);
                 self.running = Some(Running { child, report: Some(report) });
                 self.streams.started();
             }
@@ -210,8 +214,7 @@ impl App {
     }
 
     fn pid(&self) -> Option<i32> {
-        let running = self.running.as_ref().map(|running| running.child.pid);
-        self.main_pid.or(running).map(|pid| pid.as_raw_nonzero().get())
+        self.main_pid.or(self.last_pid).map(|pid| pid.as_raw_nonzero().get())
     }
 
     /// Sends a signal to its program, while that runs.
@@ -378,6 +381,7 @@ impl App {
             self.deadline = None;
             if self.phase == Phase::Waiting {
                 self.main_pid = None;
+                self.last_pid = None;
                 self.status = None;
                 self.is_ready = false;
                 if let Err(errno) = shared.status.starts_again(&self.spec.name) {
