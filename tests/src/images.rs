@@ -61,6 +61,22 @@ pub fn busybox(name: &str) -> Aci {
     aci
 }
 
+/// The busybox and its names as a layer of an OCI image.
+#[must_use]
+pub fn layer() -> Aci {
+    let mut changes = Aci::changes()
+        .dir("bin", 0o755)
+        .file("bin/busybox", 0o755, binary())
+        .dir("etc", 0o755)
+        .file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nalice:x:1001:1002:Alice:/:/bin/sh\n")
+        .file("etc/group", 0o644, "root:x:0:\nstaff:x:1002:\n")
+        .dir("tmp", 0o1777);
+    for applet in APPLETS {
+        changes = changes.symlink(&format!("bin/{applet}"), "busybox");
+    }
+    changes
+}
+
 /// The busybox image with Debian's perl-base in it, and no app.
 #[must_use]
 pub fn perl(name: &str) -> Aci {

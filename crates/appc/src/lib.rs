@@ -27,6 +27,7 @@ mod port;
 mod quantity;
 mod reference;
 mod semver;
+pub mod sysctl;
 pub mod value;
 mod volume;
 

@@ -129,6 +129,10 @@ pub struct Pod {
     pub mounts: Vec<Mount>,
     /// `IPC=`
     pub ipc: Option<Ipc>,
+    /// `PrivateUsers=`
+    pub private_users: Option<bool>,
+    /// `Sysctl=`, by name
+    pub sysctls: BTreeMap<String, String>,
     /// `Overlay=`
     pub overlay: Option<bool>,
     /// `Pull=`

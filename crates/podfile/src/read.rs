@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use appc::sysctl::Sysctl;
 use appc::value::NetMode;
 use appc::{AcName, Volume};
 
 use crate::diagnostic::{Diagnostic, Place, Source, nearest};
 use crate::keys::{APP, HANDED, Key, POD, RESERVED};
-use crate::pod::{App, AppSettings, Handed, Isolation, Pod, PodFile};
+use crate::pod::{App, AppSettings, Handed, Ipc, Isolation, Pod, PodFile};
 use crate::specifier::Specifiers;
 use crate::syntax::{self, Assignment, Section};
 
@@ -50,6 +51,19 @@ pub fn read(main: &Rc<Source>, drop_ins: &[Rc<Source>], specifiers: &Specifiers)
     }
     reader.finish(main)
 }
+
+/// The keys of `[Pod]` whose place is the manifest of a pod that has one.
+const OF_THE_MANIFEST: &[&str] = &[
+    "PublishPort",
+    "Volume",
+    "Mount",
+    "Sysctl",
+    "Pull",
+    "Environment",
+    "EnvironmentFile",
+    "PassEnvironment",
+    "Annotation",
+];
 
 /// An app that is being read.
 #[derive(Debug)]
@@ -237,6 +251,7 @@ impl Reader<'_> {
             if let Some(draft) = drafts.first() {
                 self.error(draft.place.clone(), "A pod with Manifest= cannot have sections [App]", None);
             }
+            self.refuse_what_the_manifest_says(main);
             return Vec::new();
         }
         if drafts.is_empty() {
@@ -336,7 +351,13 @@ impl Reader<'_> {
             let place = self.place("Proxy", main);
             self.error(place, "A pod with Network=none cannot be reached by Proxy=", None);
         }
+        self.check_sysctls(main, mode);
         if self.pod.isolation == Some(Isolation::Fly) {
+            if self.pod.private_users == Some(true) {
+                let place = self.place("PrivateUsers", main);
+                let hint = "leave PrivateUsers= out, or use Isolation=nspawn".to_owned();
+                self.error(place, "A pod with Isolation=fly has the users of the host", Some(hint));
+            }
             if mode != NetMode::Host {
                 let place = self.place("Network", main);
                 let hint = "leave Network= out, or use Isolation=nspawn".to_owned();
@@ -346,6 +367,43 @@ impl Reader<'_> {
                 let place = self.place("Isolation", main);
                 self.error(place, "A pod with Isolation=fly has one app only", None);
             }
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// A pod with a manifest has no use for keys that would stand in it.
+    fn refuse_what_the_manifest_says(&mut self, main: &Rc<Source>) {
+        for name in OF_THE_MANIFEST {
+            if self.places.iter().any(|(key, _)| key == name) {
+                let place = self.place(name, main);
+                let hint = "say it in the manifest, or write [App] in place of Manifest=".to_owned();
+                self.error(place, format!("{name}= has no effect on a pod with Manifest="), Some(hint));
+            }
+        }
+    }
+
+    /// A parameter must belong to something that the pod has of its own.
+    fn check_sysctls(&mut self, main: &Rc<Source>, mode: NetMode) {
+        let isolation = self.pod.isolation;
+        let problem = self.pod.sysctls.keys().find_map(|name| match Sysctl::owner(name) {
+            _ if isolation == Some(Isolation::Fly) => Some((
+                format!("{name} is the host's in a pod with Isolation=fly"),
+                "leave Sysctl= out, or use Isolation=nspawn",
+            )),
+            Ok(Sysctl::Network) if mode == NetMode::Host => Some((
+                format!("{name} is the host's in a pod with Network=host"),
+                "give the pod a network of its own, or set it on the host; see sysctl.d(5)",
+            )),
+            Ok(Sysctl::Ipc) if self.pod.ipc == Some(Ipc::Parent) => Some((
+                format!("{name} is the host's in a pod with IPC=parent"),
+                "leave IPC= out, or set it on the host; see sysctl.d(5)",
+            )),
+            _ => None,
+        });
+        if let Some((text, hint)) = problem {
+            let place = self.place("Sysctl", main);
+            self.error(place, text, Some(hint.to_owned()));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use appc::extension::{RESOURCES, ResourceLimits};
+use appc::sysctl::Sysctl;
 use appc::{CapabilitySet, ExposedPort, Isolator, Mount, Port, Quantity, SeccompSpec, Volume, VolumeKind};
 
 use crate::diagnostic::nearest;
@@ -189,6 +190,19 @@ pub(crate) fn pair(text: &str) -> Parsed<(String, String)> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(Problem::new(format!("{text:?} is not NAME=VALUE"))),
+    }
+}
+
+/// `NAME=VALUE` of a kernel parameter that a pod can have of its own.
+pub(crate) fn sysctl(text: &str) -> Parsed<(String, String)> {
+    let (name, value) = pair(text)?;
+    match Sysctl::owner(&name) {
+        Ok(Sysctl::Network | Sysctl::Ipc) => Ok((name, value)),
+        Ok(Sysctl::Host) => {
+            let problem = Problem::new(format!("{name} belongs to the whole host"));
+            Err(problem.hint("set it there; see sysctl.d(5)"))
+        }
+        Err(error) => Err(Problem::new(error).hint("as in net.core.somaxconn=1024")),
     }
 }
 
@@ -456,6 +470,16 @@ mod tests {
         assert!(bind("a:/b").is_err() && bind("/a:/b:x").is_err() && bind("").is_err());
         assert_eq!(tmpfs("/run:mode=1777,uid=5").unwrap().mode, 0o1777);
         assert!(tmpfs("/run:mode=9").is_err() && tmpfs("run").is_err() && tmpfs("/run:size=1").is_err());
+    }
+
+    #[test]
+    fn kernel_parameters() {
+        let good = sysctl("net.ipv4.ping_group_range=0 2147483647").unwrap();
+        assert_eq!(good.1, "0 2147483647");
+        let hint = |text: &str| sysctl(text).unwrap_err().hint.unwrap_or_default();
+        assert_eq!(hint("vm.swappiness=1"), "set it there; see sysctl.d(5)");
+        assert_eq!(hint("net/core/somaxconn=1"), "as in net.core.somaxconn=1024");
+        assert!(sysctl("net.core.somaxconn").is_err() && sysctl("=1").is_err());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct PodRequest {
     pub(crate) environment: PodEnvironment,
     /// Of a pod file.
     pub(crate) annotations: BTreeMap<AcIdentifier, String>,
+    /// Kernel parameters that a pod file asks for, by name.
+    pub(crate) sysctls: BTreeMap<String, String>,
 }
 
 /// An image of the store.
@@ -90,6 +92,9 @@ pub(crate) fn generate(pod: PodRequest, apps: &[(AppRequest, ImageFacts<'_>)]) -
         manifest.annotations.set(name, value);
     }
     manifest.annotations.set(MUTABLE.parse()?, "false");
+    if !pod.sysctls.is_empty() {
+        manifest.isolators.replace(Isolator::Sysctl(pod.sysctls));
+    }
     Ok(manifest)
 }
 

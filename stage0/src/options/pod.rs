@@ -88,6 +88,7 @@ impl PodFlags {
             ports: values("--port", &self.port)?,
             environment: self.environment.load()?,
             annotations: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
         };
         pod.check(&apps)?;
         Ok(PodSource::Images { pod, apps, pull: pull.unwrap_or(PullPolicy::New) })

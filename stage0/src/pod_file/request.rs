@@ -38,6 +38,7 @@ pub(crate) struct Request {
     pub(crate) source: PodSource,
     pub(crate) stage1: Option<Stage1Choice>,
     pub(crate) overlay: bool,
+    pub(crate) private_users: bool,
     pub(crate) run: RunRequest,
 }
 
@@ -63,7 +64,14 @@ pub(crate) fn request(file: &PodFile) -> Result<Request> {
             podfile::pod::Ipc::Parent => Ipc::Parent,
         }),
     };
-    Ok(Request { source: source(file)?, stage1: stage1(pod), overlay: pod.overlay.unwrap_or(true), run })
+    Ok(Request {
+        source: source(file)?,
+        stage1: stage1(pod),
+        overlay: pod.overlay.unwrap_or(true),
+        // No user of a machine is one of the host.
+        private_users: pod.private_users == Some(true) && pod.isolation != Some(Isolation::Kvm),
+        run,
+    })
 }
 
 /// The safeguards that the file gives up.
@@ -112,6 +120,7 @@ fn source(file: &PodFile) -> Result<PodSource> {
             explicit: variables(&[], &pod.environment)?,
         },
         annotations,
+        sysctls: pod.sysctls.clone(),
     };
     let pull = match pod.pull {
         None | Some(Pull::New) => PullPolicy::New,
@@ -136,6 +145,7 @@ fn app(pod: &Pod, App { name, image, settings }: &App) -> Result<AppRequest> {
     annotate(&mut annotations, RLIMITS, ulimits)?;
     let restart = Restart::ALL.iter().find(|(_, policy)| settings.restart == Some(*policy));
     annotate(&mut annotations, RESTART, restart.map(|(word, _)| (*word).to_owned()))?;
+    let kept = capabilities(pod, settings);
     let mut exec = settings.exec.iter();
     let program = exec.next().cloned();
     let arguments: Vec<String> = exec.chain(&settings.args).cloned().collect();
@@ -161,11 +171,12 @@ fn app(pod: &Pod, App { name, image, settings }: &App) -> Result<AppRequest> {
         cpu: settings.cpu.clone(),
         cpu_shares: settings.cpu_shares,
         oom_score_adj: settings.oom_score_adjust,
-        caps_retain: capabilities(pod, settings),
+        caps_retain: kept.filter(|kept| !kept.is_empty()),
+        // A set to retain cannot be empty.
+        caps_remove: kept.filter(|kept| kept.is_empty()).map(|_| CapabilitySet::ALL),
         seccomp: settings.seccomp.clone(),
         no_new_privileges: settings.no_new_privileges,
         streams: settings.streams.clone(),
-        ..AppRequest::default()
     })
 }
 
@@ -235,12 +246,12 @@ fn capabilities(pod: &Pod, settings: &AppSettings) -> Option<CapabilitySet> {
 }
 
 /// Reads and checks the manifest that takes the place of the apps.
-pub(crate) fn check_manifest(path: &Path) -> Result<()> {
+pub(crate) fn read_manifest(path: &Path) -> Result<appc::PodManifest> {
     let cannot = || format!("Cannot use the pod manifest {}", path.display());
     let json = std::fs::read(path).with_context(cannot)?;
     let manifest = appc::PodManifest::parse(&json).with_context(cannot)?;
     if manifest.apps.is_empty() {
         bail!("The pod manifest {} has no apps", path.display());
     }
-    Ok(())
+    Ok(manifest)
 }

@@ -91,7 +91,12 @@ fn a_service_of_ones_own_is_wired() {
     assert_eq!(case.property(&format!("{service}.socket"), "ActiveState"), "active");
     for unit in [unit.as_str(), &format!("{service}.socket")] {
         let path = format!("/run/systemd/generator/{unit}");
-        case.host().exec("systemd-analyze").args(["verify", "--man=no", &path]).ok();
+        // Whoever reloads makes all that the generator writes anew.
+        let verified = eventually("the unit to be there", || {
+            let output = case.host().exec("systemd-analyze").args(["verify", "--man=no", &path]).output();
+            (!output.stderr.contains("not found")).then_some(output)
+        });
+        assert_eq!((verified.code, verified.stderr.as_str()), (0, ""), "{verified}");
     }
     // The template's instance is not a second way to run it.
     case.host().exec("systemctl").args(["start", &file.unit()]).output();

@@ -37,6 +37,7 @@ const SWITCHES: &[(&str, &str)] = &[
     ("no-overlay", "Overlay=no"),
     ("store-only", "Pull=never"),
     ("no-store", "Pull=update"),
+    ("private-users", "PrivateUsers=yes"),
 ];
 /// Flags that follow an image.
 const APP: &[(&str, &str)] = &[
@@ -76,12 +77,11 @@ const DROPPED: &[(&str, &str)] = &[
     ("system-config", "pods with a file use the configuration of the host"),
     ("user-config", "pods with a file use the configuration of the host"),
     ("mds-register", "there is no key for it"),
-    ("private-users", "pods have no user namespace of their own"),
     ("trust-keys-from-https", "there is no key for it"),
     ("debug", "there is no key for it"),
 ];
 /// Those of them without a value.
-const BARE: &[&str] = &["interactive", "private-users", "mds-register", "trust-keys-from-https", "debug"];
+const BARE: &[&str] = &["interactive", "mds-register", "trust-keys-from-https", "debug"];
 
 pub(super) fn unit(
     sections: &[Section],

@@ -142,6 +142,29 @@ fn what_does_not_fit_together() {
             "[Pod]\nIsolation=fly\n[App a]\nImage=x\n[App b]\nImage=x\n",
             "f.pod:2:1: A pod with Isolation=fly has one app only",
         ),
+        (
+            "[Pod]\nIsolation=fly\nPrivateUsers=yes\n[App]\nImage=x\n",
+            "f.pod:3:1: A pod with Isolation=fly has the users of the host (leave PrivateUsers= out, or use Isolation=nspawn)",
+        ),
+        (
+            "[Pod]\nIsolation=fly\nSysctl=kernel.msgmax=1\n[App]\nImage=x\n",
+            "f.pod:3:1: kernel.msgmax is the host's in a pod with Isolation=fly (leave Sysctl= out, or use Isolation=nspawn)",
+        ),
+        (
+            "[Pod]\nSysctl=net.core.somaxconn=1 kernel.sem=1\nNetwork=host\n[App]\nImage=x\n",
+            "f.pod:2:1: net.core.somaxconn is the host's in a pod with Network=host (give the pod a network of its own, or set \
+             it on the host; see sysctl.d(5))",
+        ),
+        (
+            "[Pod]\nIPC=parent\nSysctl=kernel.sem=1\n[App]\nImage=x\n",
+            "f.pod:3:1: kernel.sem is the host's in a pod with IPC=parent (leave IPC= out, or set it on the host; see \
+             sysctl.d(5))",
+        ),
+        (
+            "[Pod]\nManifest=a.json\nVolume=data\n",
+            "f.pod:3:1: Volume= has no effect on a pod with Manifest= (say it in the manifest, or write [App] in place of \
+             Manifest=)",
+        ),
         ("[Pod]\nVolume=a\nVolume=a\n[App]\nImage=x\n", "f.pod:3:1: There are two volumes called \"a\""),
         ("[Pod a]\n[App]\nImage=x\n", "f.pod:1:1: [Pod] takes no name, but has \"a\""),
         (

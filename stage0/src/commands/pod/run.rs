@@ -46,12 +46,12 @@ fn become_pod(context: &Context, args: &RunArgs) -> Result<Infallible> {
         );
     }
     let context = &context.without(request::insecure(&file.pod)?);
-    let Request { source, stage1, overlay, run } = request::request(&file)?;
+    let Request { source, stage1, overlay, private_users, run } = request::request(&file)?;
     let uuid_file = uuid_file(&name);
     if let Some(directory) = uuid_file.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("Cannot make {}", directory.display()))?;
     }
-    let options = Options { stage1, overlay, private_users: false, uuid_file: Some(&uuid_file) };
+    let options = Options { stage1, overlay, private_users, uuid_file: Some(&uuid_file) };
     note_waiting(&name, &file)?;
     tell("STATUS=Preparing");
     let Prepared { pods, mut held, abi, roots, lock } = prepare::prepare(context, "run", source, options)?;

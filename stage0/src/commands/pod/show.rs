@@ -113,6 +113,13 @@ fn pod(text: &mut String, file: &PodFile) {
         };
         line(text, "Volume", format!("{}: {source}", volume.name));
     }
+    if pod.private_users == Some(true) {
+        let machine = pod.isolation == Some(Isolation::Kvm);
+        line(text, "Users", if machine { "those of the machine" } else { "none of the host's" });
+    }
+    for (name, value) in &pod.sysctls {
+        line(text, "Sysctl", format!("{name}={value}"));
+    }
     for (name, value) in &pod.limits {
         line(text, "Limit", format!("{name}={value}"));
     }
@@ -127,11 +134,14 @@ fn pod(text: &mut String, file: &PodFile) {
 fn app(context: &Context, text: &mut String, App { name, image, settings }: &App) {
     line(text, "App", name);
     let pinned = settings.image_id.as_ref().map(ToString::to_string);
-    let stored = images::stored(context, pinned.as_deref().unwrap_or(image));
+    let stored = match images::stored(context, pinned.as_deref().unwrap_or(image)) {
+        Ok(stored) => Some(stored.key().to_owned()),
+        Err(_) => pod_file::pins::fetched(context, image).unwrap_or_default(),
+    };
     let where_ = match (&stored, &pinned) {
-        (Ok(stored), _) => format!("in the store: {}", stored.key()),
-        (Err(_), Some(id)) => format!("pinned to {id}, not in the store"),
-        (Err(_), None) => "looked for at the start".to_owned(),
+        (Some(key), _) => format!("in the store: {key}"),
+        (None, Some(id)) => format!("pinned to {id}, not in the store"),
+        (None, None) => "looked for at the start".to_owned(),
     };
     line(text, "  Image", format!("{image} ({where_})"));
     let words =

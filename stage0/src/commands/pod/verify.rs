@@ -101,7 +101,7 @@ fn verify(directories: &Directories, name: &PodName) -> Result<Vec<Diagnostic>> 
         Place::start(&source.into())
     };
     if let Some(path) = request::manifest(&outcome.file)
-        && let Err(error) = request::check_manifest(&path)
+        && let Err(error) = request::read_manifest(&path)
     {
         diagnostics.push(Diagnostic::error(start(), format!("{error:#}")));
     }
