@@ -117,7 +117,8 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
         Stage::E2e => {
             let mut command = cargo();
             // Most tests wait for a pod most of the time.
-            command.args(["test", "--package", "tests", "--lib", "--test", "e2e", "--", "--test-threads=6"]);
+            command.args(["test", "--package", "tests", "--lib", "--test", "ledger", "--test", "pod_keys"]);
+            command.args(["--test", "e2e", "--", "--test-threads=6"]);
             command.env(tests::product::VARIABLE, product);
             if full {
                 command.env("RKT_TEST_FULL", "1");
