@@ -1,16 +1,20 @@
 //! The values of keys.
 
+mod storage;
+
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use appc::extension::{RESOURCES, ResourceLimits};
 use appc::sysctl::Sysctl;
-use appc::{CapabilitySet, ExposedPort, Isolator, Mount, Port, Quantity, SeccompSpec, Volume, VolumeKind};
+use appc::{CapabilitySet, ExposedPort, Isolator, Port, Quantity, SeccompSpec};
 
 use crate::diagnostic::nearest;
-use crate::pod::{Bind, EnvironmentFile, Isolation, Ready, Signal, Tmpfs};
+use crate::pod::{EnvironmentFile, Isolation, Ready, Signal};
 use crate::words::{self, WordError};
+
+pub(crate) use storage::{bind, mount, tmpfs, volume};
 
 /// Why a value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,76 +274,6 @@ pub(crate) fn service(text: &str) -> Parsed<String> {
     Ok(name.to_owned())
 }
 
-/// A volume as `--volume` takes it, or short: `NAME:/source[:ro]`, or `NAME` for an empty one.
-pub(crate) fn volume(text: &str) -> Parsed<Volume> {
-    if text.contains("kind=") {
-        return parsed(text);
-    }
-    let mut parts = text.splitn(3, ':');
-    let name = parsed(parts.next().unwrap_or_default())?;
-    let kind = match parts.next() {
-        None => VolumeKind::empty(),
-        Some(source) => {
-            let read_only = match parts.next() {
-                None => None,
-                Some("ro") => Some(true),
-                Some("rw") => Some(false),
-                Some(other) => return Err(Problem::new(format!("{other:?} is neither ro nor rw"))),
-            };
-            VolumeKind::Host { source: path(source)?, read_only, recursive: None }
-        }
-    };
-    Ok(Volume { name, kind })
-}
-
-/// A mount as `--mount` takes it, or short: `VOLUME:/target`.
-pub(crate) fn mount(text: &str) -> Parsed<Mount> {
-    if text.contains("volume=") || text.contains("target=") {
-        return parsed(text);
-    }
-    let Some((volume, target)) = text.split_once(':') else {
-        return Err(Problem::new(format!("{text:?} is not VOLUME:/path")));
-    };
-    Ok(Mount { volume: parsed(volume)?, path: path(target)?, app_volume: None })
-}
-
-/// `/source[:/target[:option,…]]`
-pub(crate) fn bind(text: &str) -> Parsed<Bind> {
-    let mut parts = text.splitn(3, ':');
-    let source = path(parts.next().unwrap_or_default())?;
-    let target = parts.next().map_or_else(|| Ok(source.clone()), path)?;
-    let mut bind = Bind { source, target, read_only: false, recursive: None };
-    for option in parts.next().unwrap_or_default().split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => bind.read_only = true,
-            "rw" => bind.read_only = false,
-            "rbind" => bind.recursive = Some(true),
-            "norbind" => bind.recursive = Some(false),
-            _ => return Err(Problem::new(format!("{option:?} is none of ro, rw, rbind, norbind"))),
-        }
-    }
-    Ok(bind)
-}
-
-/// `/target[:option,…]`
-pub(crate) fn tmpfs(text: &str) -> Parsed<Tmpfs> {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut tmpfs = Tmpfs { target: path(target)?, mode: 0o755, uid: 0, gid: 0 };
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        match name {
-            "mode" => {
-                let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
-                tmpfs.mode = mode.ok_or_else(|| Problem::new(format!("{value:?} is no octal mode")))?;
-            }
-            "uid" => tmpfs.uid = number(value, 0, u32::MAX - 1)?,
-            "gid" => tmpfs.gid = number(value, 0, u32::MAX - 1)?,
-            _ => return Err(Problem::new(format!("{option:?} is none of mode=, uid=, gid="))),
-        }
-    }
-    Ok(tmpfs)
-}
-
 /// A port as `--port` takes it (`NAME:[IP:]HOSTPORT`), or by number: `[IP:]HOSTPORT:PODPORT[/tcp|/udp]`.
 pub(crate) fn port(text: &str) -> Parsed<ExposedPort> {
     let (mapping, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -401,104 +335,4 @@ pub(crate) fn limit(text: &str) -> Parsed<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans() {
-        for (text, milliseconds) in [
-            ("5", 5_000),
-            ("1min 30s", 90_000),
-            ("1min30", 90_000),
-            ("500ms", 500),
-            ("1.5h", 5_400_000),
-            ("2 days", 172_800_000),
-        ] {
-            assert_eq!(span(text).unwrap(), Duration::from_millis(milliseconds), "{text}");
-        }
-        assert_eq!(span("infinity").unwrap(), Duration::MAX);
-        for text in ["", "x", "5 lightyears", "-1", "1..2", "1e400", "s"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn ports() {
-        for (text, name, ip, host, pod) in [
-            ("8080:80", "80-tcp", None, 8080, Some((80, "tcp"))),
-            ("53:53/udp", "53-udp", None, 53, Some((53, "udp"))),
-            ("127.0.0.1:8080:80", "80-tcp", Some("127.0.0.1"), 8080, Some((80, "tcp"))),
-            ("[::1]:8080:80", "80-tcp", Some("::1"), 8080, Some((80, "tcp"))),
-            ("http:8080", "http", None, 8080, None),
-            ("http:127.0.0.1:8080", "http", Some("127.0.0.1"), 8080, None),
-            ("80-tcp:8080", "80-tcp", None, 8080, None),
-        ] {
-            let port = port(text).unwrap();
-            assert_eq!((port.name.as_str(), port.host_port), (name, host), "{text}");
-            assert_eq!(port.host_ip, ip.map(|ip| ip.parse().unwrap()), "{text}");
-            let found = port.pod_port.as_ref().map(|port| (port.port, port.protocol.as_str()));
-            assert_eq!(found, pod, "{text}");
-        }
-        for text in ["80", "80:", ":80", "0:80", "80:0", "80:80/sctp", "1.2.3:80:80", "x", "[::1:80:80"] {
-            assert!(port(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn volumes_and_mounts() {
-        let host = |text: &str| match volume(text).unwrap().kind {
-            VolumeKind::Host { source, read_only, .. } => (source, read_only),
-            VolumeKind::Empty { .. } => panic!("{text}"),
-        };
-        assert_eq!(host("data:/srv"), ("/srv".to_owned(), None));
-        assert_eq!(host("data:/srv:ro"), ("/srv".to_owned(), Some(true)));
-        assert_eq!(host("data,kind=host,source=/x"), ("/x".to_owned(), None));
-        assert_eq!(volume("data").unwrap().kind, VolumeKind::empty());
-        for text in ["", "data:srv", "data:/srv:rx", "Data", "data,kind=other"] {
-            assert!(volume(text).is_err(), "{text}");
-        }
-        for text in ["data:/srv", "volume=data,target=/srv"] {
-            let mount = mount(text).unwrap();
-            assert_eq!((mount.volume.as_str(), mount.path.as_str()), ("data", "/srv"));
-        }
-        for text in ["data", "data:srv", "data:/a/../b", "volume=data"] {
-            assert!(mount(text).is_err(), "{text}");
-        }
-        let found = bind("/a:/b:ro,rbind").unwrap();
-        assert_eq!((found.target.as_str(), found.read_only, found.recursive), ("/b", true, Some(true)));
-        assert_eq!(bind("/a").unwrap().target, "/a");
-        assert!(bind("a:/b").is_err() && bind("/a:/b:x").is_err() && bind("").is_err());
-        assert_eq!(tmpfs("/run:mode=1777,uid=5").unwrap().mode, 0o1777);
-        assert!(tmpfs("/run:mode=9").is_err() && tmpfs("run").is_err() && tmpfs("/run:size=1").is_err());
-    }
-
-    #[test]
-    fn kernel_parameters() {
-        let good = sysctl("net.ipv4.ping_group_range=0 2147483647").unwrap();
-        assert_eq!(good.1, "0 2147483647");
-        let hint = |text: &str| sysctl(text).unwrap_err().hint.unwrap_or_default();
-        assert_eq!(hint("vm.swappiness=1"), "set it there; see sysctl.d(5)");
-        assert_eq!(hint("net/core/somaxconn=1"), "as in net.core.somaxconn=1024");
-        assert!(sysctl("net.core.somaxconn").is_err() && sysctl("=1").is_err());
-    }
-
-    #[test]
-    fn words_of_a_few() {
-        assert!(boolean("Yes").unwrap() && !boolean("off").unwrap() && boolean("maybe").is_err());
-        assert_eq!(isolation("nspwan").unwrap_err().hint.unwrap(), "did you mean nspawn?");
-        assert!(isolation("docker").unwrap_err().hint.unwrap().contains("Stage1="));
-        for text in ["SIGHUP", "HUP", "1"] {
-            assert_eq!(signal(text).unwrap().number, 1);
-        }
-        assert_eq!(signal("SIGUSR").unwrap_err().hint.unwrap(), "did you mean SIGUSR1?");
-        assert_eq!(capabilities("net_admin, CAP_KILL").unwrap().iter().count(), 2);
-        assert_eq!(capabilities("NET_ADMN").unwrap_err().hint.unwrap(), "did you mean CAP_NET_ADMIN?");
-        assert_eq!(service("web.service").unwrap(), "web");
-        assert!(service("a@b").is_err() && service("").is_err() && service("a/b").is_err());
-        assert!(
-            limit("512M").is_ok() && limit("50%").is_ok() && limit("1 2").is_err() && limit("M").is_err()
-        );
-        assert_eq!(number("-5", -10, 10).unwrap(), -5);
-        assert!(number::<u32>("+5", 0, 10).is_err() && number("11", 0, 10).is_err());
-    }
-}
+mod tests;
