@@ -101,13 +101,16 @@ fn an_imported_quadlet_serves(case: &Case) {
     case.host().write(&page, "of the quadlet");
     case.host().write(&case.tmp("quadlet.env"), "GREETING=hello\n");
     let quadlet = case.tmp("web.container");
+    // Devices of the host do not reach into a machine.
+    let has_devices = case.stage1() != Stage1::Kvm;
+    let device = if has_devices { "\nAddDevice=/dev/full:/dev/filled" } else { "" };
     case.host().write(
         &quadlet,
         format!(
             "[Unit]\nDescription=From podman\n[Container]\nImage=oci:{image}\n\
              Exec='echo $GREETING; exec httpd -f -p 80 -h /www'\n\
              PublishPort=127.0.0.1:{port}:80\nSysctl=net.ipv4.ip_unprivileged_port_start=80\nVolume={}:/www:ro\n\
-             EnvironmentFile=./quadlet.env\nHealthCmd=/bin/wget -q -O /dev/null http://127.0.0.1/\nHealthInterval=1s\n\
+             EnvironmentFile=./quadlet.env{device}\nHealthCmd=/bin/wget -q -O /dev/null http://127.0.0.1/\nHealthInterval=1s\n\
              HostName=quadlet\nReadOnly=true\nDropCapability=all\nNoNewPrivileges=true\nLogDriver=journald\n\
              [Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n",
             case.tmp("www")
@@ -134,6 +137,10 @@ fn an_imported_quadlet_serves(case: &Case) {
         app("id -u; hostname; grep CapBnd /proc/self/status | cut -f2"),
         "1001\nquadlet\n0000000000000000\n"
     );
+    if has_devices {
+        let written = app("echo x >/dev/filled 2>/tmp/error || cat /tmp/error");
+        assert!(written.contains("No space left on device"), "{written}");
+    }
     let check = format!("rkt-pod-health@{}.service", file.name());
     eventually("a check", || (case.property(&check, "ExecMainExitTimestampMonotonic") != "0").then_some(()));
     assert_eq!(case.property(&check, "ExecMainStatus"), "0");
