@@ -13,6 +13,7 @@ under_both_walls!(
     roots_are_copies_where_that_is_asked_for,
     checks_of_health_are_as_they_are_asked_for,
     a_probe_waits_between_two_tries,
+    credentials_come_from_every_source,
 );
 under_supervised_walls!(kernel_parameters_are_the_pods_own, users_are_the_pods_own, streams_are_attached_to);
 
@@ -165,6 +166,36 @@ fn streams_are_attached_to(case: &Case) {
     let mut client = case.rkt(["attach", "--mode=stdin,stdout", &file.uuid()]).input("a word\n").spawn();
     client.wait_for_stdout("heard a word");
     client.kill();
+}
+
+/// From every source that systemd has; encrypted ones lie on the disk as they are, and nobody inside decrypts them.
+fn credentials_come_from_every_source(case: &Case) {
+    let (plain, sealed) = (case.tmp("plain"), case.tmp("sealed"));
+    case.host().write(&plain, "of a file");
+    let encrypt = "printf 'under seal' | systemd-creds encrypt --with-key=host --name=sealed -";
+    case.host().sh(&format!("{encrypt} {sealed}")).success();
+    assert!(!case.host().read(&sealed).contains("under seal"));
+    let rest = format!(
+        "[Service]\nLoadCredential=loaded:{plain}\nSetCredential=said:of-the-unit\nLoadCredentialEncrypted=sealed:{sealed}\n"
+    );
+    // Without Credentials= an app gets all of them, with an empty one none.
+    let file = PodFile::sh(case, "sources", network(case), "sleep 1000", "", &rest);
+    file.start();
+    let ask = |script: &str| file.enter(&["/bin/sh", "-c", script]);
+    assert_eq!(
+        ask("cd $CREDENTIALS_DIRECTORY && for name in *; do echo $name: $(cat $name); done"),
+        "loaded: of a file\nsaid: of-the-unit\nsealed: under seal\n"
+    );
+    case.systemctl(&["stop", &file.unit()]);
+    file.drop_in("10-none", "[App]\nCredentials=\n");
+    file.start();
+    assert_eq!(
+        ask(
+            "ls -A ${CREDENTIALS_DIRECTORY:-/nonexistent} 2>/dev/null; ls /run/credentials 2>/dev/null; true"
+        )
+        .trim(),
+        ""
+    );
 }
 
 /// Each of these apps is sick from the start.

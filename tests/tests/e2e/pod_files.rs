@@ -191,12 +191,13 @@ fn keys_of_the_pod_and_its_app_have_an_effect(case: &Case) {
          EnvironmentFile={}\nEnvironmentFile=-/nonexistent\nPassEnvironment=yes\nAnnotation=example.com/pod=yes\nMount=all:/everywhere\n",
         case.tmp("pod.env")
     );
-    // The network and the names of the host are fly's.
+    pod.push_str(
+        "DNS=192.0.2.1 192.0.2.2\nDNSSearch=example.com\nDNSOption=ndots:3\nDNSDomain=example.net\n\
+         AddHost=192.0.2.9=other.example\nAddHost=third.example:192.0.2.10\n",
+    );
+    // The network and the name of the host are fly's.
     if nspawn {
-        pod.push_str(
-            "Network=none\nHostName=box\nDNS=192.0.2.1 192.0.2.2\nDNSSearch=example.com\nDNSOption=ndots:3\nDNSDomain=example.net\n\
-             AddHost=192.0.2.9=other.example\nAddHost=third.example:192.0.2.10\nIPC=private\n",
-        );
+        pod.push_str("Network=none\nHostName=box\nIPC=private\n");
     }
     let app = format!(
         "Args=word 'two words'\nWorkingDirectory=/tmp\nUser=alice\nGroup=staff\nSupplementaryGroups=1003\nEnvironment=OF_APP=3 OVERRIDDEN=yes\n\
@@ -234,13 +235,15 @@ fn keys_of_the_pod_and_its_app_have_an_effect(case: &Case) {
             "mkdir: can't create directory '/scratch/d': Inappropriate ioctl for device",
         ),
     ];
+    table.extend([
+        (
+            "cat /etc/resolv.conf | grep -v '^#' | tr '\\n' ' '",
+            "search example.com nameserver 192.0.2.1 nameserver 192.0.2.2 options ndots:3 domain example.net",
+        ),
+        ("grep -c -e '192.0.2.9 other.example' -e '192.0.2.10 third.example' /etc/hosts", "2"),
+    ]);
     if nspawn {
-        table.extend([
-            ("hostname", "box"),
-            ("cat /etc/resolv.conf | grep -v '^#' | tr '\\n' ' '", "search example.com nameserver 192.0.2.1 nameserver 192.0.2.2 options ndots:3 domain example.net"),
-            ("grep -c -e '192.0.2.9 other.example' -e '192.0.2.10 third.example' /etc/hosts", "2"),
-            ("ls /sys/class/net", "lo"),
-        ]);
+        table.extend([("hostname", "box"), ("ls /sys/class/net", "lo")]);
     }
     for (question, answer) in table {
         assert_eq!(ask(question), answer, "{question}");

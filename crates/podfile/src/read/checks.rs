@@ -7,8 +7,8 @@ use appc::sysctl::Sysctl;
 use appc::value::NetMode;
 
 use super::Reader;
-use crate::diagnostic::{Place, Source, nearest};
-use crate::pod::{App, AppSettings, Ipc, Isolation};
+use crate::diagnostic::{Diagnostic, Place, Source, nearest};
+use crate::pod::{App, AppSettings, Ipc, Isolation, Restart};
 
 /// The keys of `[Pod]` whose place is the manifest of a pod that has one.
 const OF_THE_MANIFEST: &[&str] = &[
@@ -82,7 +82,20 @@ impl Reader<'_> {
             self.error(place, "A pod with Network=none cannot be reached by Proxy=", None);
         }
         self.check_sysctls(main, mode);
+        if self.pod.isolation == Some(Isolation::Kvm) {
+            if mode == NetMode::Host {
+                let place = self.place("Network", main);
+                let hint = "use Network=default or Network=none".to_owned();
+                self.error(place, "A pod with Isolation=kvm cannot have the network of the host", Some(hint));
+            }
+            if self.pod.ipc == Some(Ipc::Parent) {
+                let place = self.place("IPC", main);
+                let hint = "leave IPC= out".to_owned();
+                self.error(place, "A pod with Isolation=kvm cannot have the IPC of the host", Some(hint));
+            }
+        }
         if self.pod.isolation == Some(Isolation::Fly) {
+            self.tell_what_a_chroot_has_not(main, apps);
             if self.pod.private_users == Some(true) {
                 let place = self.place("PrivateUsers", main);
                 let hint = "leave PrivateUsers= out, or use Isolation=nspawn".to_owned();
@@ -107,6 +120,31 @@ impl Reader<'_> {
                 let place = self.place(name, main);
                 let hint = "say it in the manifest, or write [App] in place of Manifest=".to_owned();
                 self.error(place, format!("{name}= has no effect on a pod with Manifest="), Some(hint));
+            }
+        }
+    }
+
+    /// What a pod may say for other walls, and a chroot passes over.
+    fn tell_what_a_chroot_has_not(&mut self, main: &Rc<Source>, apps: &[App]) {
+        let any = |has: fn(&AppSettings) -> bool| apps.iter().any(|app| has(&app.settings));
+        let restarts = |app: &AppSettings| app.restart.is_some_and(|policy| policy != Restart::No);
+        for (is_said, key, what) in [
+            (self.pod.hostname.is_some(), "HostName", "a chroot has the name of the host"),
+            (self.pod.ipc == Some(Ipc::Private), "IPC", "a chroot has the IPC of the host"),
+            (
+                any(restarts),
+                "Restart",
+                "nobody is left who could start the app again; Restart= of [Service] starts the pod",
+            ),
+            (
+                any(|app| app.cpu_shares.is_some()),
+                "CPUShares",
+                "there is one app only; CPUWeight= of [Pod] is its share",
+            ),
+        ] {
+            if is_said {
+                let text = format!("{key}= has no effect with Isolation=fly: {what}");
+                self.diagnostics.push(Diagnostic::warning(self.place(key, main), text));
             }
         }
     }

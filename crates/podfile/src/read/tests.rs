@@ -143,6 +143,27 @@ fn what_does_not_fit_together() {
             "f.pod:2:1: A pod with Isolation=fly has one app only",
         ),
         (
+            "[Pod]\nIsolation=kvm\nNetwork=host\n[App]\nImage=x\n",
+            "f.pod:3:1: A pod with Isolation=kvm cannot have the network of the host (use Network=default or Network=none)",
+        ),
+        (
+            "[Pod]\nIsolation=kvm\nIPC=parent\n[App]\nImage=x\n",
+            "f.pod:3:1: A pod with Isolation=kvm cannot have the IPC of the host (leave IPC= out)",
+        ),
+        (
+            "[Pod]\nIsolation=fly\nHostName=box\n[App]\nImage=x\n",
+            "f.pod:3:1: HostName= has no effect with Isolation=fly: a chroot has the name of the host",
+        ),
+        (
+            "[Pod]\nIsolation=fly\nIPC=private\n[App]\nImage=x\n",
+            "f.pod:3:1: IPC= has no effect with Isolation=fly: a chroot has the IPC of the host",
+        ),
+        (
+            "[Pod]\nIsolation=fly\n[App]\nImage=x\nRestart=always\n",
+            "f.pod:1:1: Restart= has no effect with Isolation=fly: nobody is left who could start the app again; Restart= of \
+             [Service] starts the pod",
+        ),
+        (
             "[Pod]\nIsolation=fly\nPrivateUsers=yes\n[App]\nImage=x\n",
             "f.pod:3:1: A pod with Isolation=fly has the users of the host (leave PrivateUsers= out, or use Isolation=nspawn)",
         ),
