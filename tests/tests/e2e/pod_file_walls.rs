@@ -116,7 +116,9 @@ fn an_imported_quadlet_serves(case: &Case) {
             case.tmp("www")
         ),
     );
+    case.host().write(&format!("{quadlet}.d/10-more.conf"), "[Container]\nReadOnly=false\n");
     let imported = case.rkt(["pod", "import", &quadlet]).ok();
+    assert!(imported.stderr.contains("web.container.d are not carried over"), "{imported}");
     // What was left out is told, and only that.
     assert_eq!(imported.stderr.matches("warning").count(), 1, "{imported}");
     assert!(imported.stderr.contains("LogDriver= is not carried over"), "{imported}");

@@ -32,9 +32,24 @@ pub(crate) fn run(_: &Context, args: &ImportArgs) -> Result<ExitCode> {
     for note in &notes {
         report::text(&format!("{note}\n"));
     }
+    tell_of_drop_ins(&main.path);
+    members.iter().for_each(|member| tell_of_drop_ins(&member.path));
     report::print_raw(text)?;
     let is_bad = notes.iter().any(|note| note.severity == Severity::Error);
     Ok(if is_bad { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Nothing is left out in silence.
+fn tell_of_drop_ins(file: &str) {
+    let directory = format!("{file}.d");
+    let is_drop_in = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|kind| kind == "conf"))
+    };
+    if std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.any(is_drop_in)) {
+        let text =
+            format!("the drop-ins in {directory} are not carried over: put what they say into {file} first");
+        report::notice("import", text);
+    }
 }
 
 /// The path of a file, or of the unit of this name.
