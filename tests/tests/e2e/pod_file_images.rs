@@ -111,21 +111,24 @@ fn images_pinned_by_digest_are_no_garbage() {
     file.drop_in("10-pull", "[Pod]\nPull=never\n");
     run();
 
-    // The same image in a manifest.
+    // The same image in a manifest, and a stage1 by its ID.
+    let stage1 = format!("/usr/lib/rkt/stage1-images/{}", case.stage1().file());
+    let stage1 = case.rkt(["fetch", "--full", &stage1]).ok().trimmed().to_owned();
     let manifest = json!({
         "acKind": "PodManifest", "acVersion": "0.8.11",
         "apps": [{"name": "app", "image": {"id": key}, "app": {"exec": ["/bin/true"], "user": "0", "group": "0"}}],
     });
     case.host().write(&case.tmp("pod.json"), manifest.to_string());
-    let pod = format!("[Pod]\nIsolation=fly\nManifest={}\n", case.tmp("pod.json"));
+    let pod = format!("[Pod]\nStage1={stage1}\nNetwork=host\nManifest={}\n", case.tmp("pod.json"));
     case.host().write(&format!("{}.d/10-pull.conf", file.path()), "");
     case.host().write(&file.path(), pod);
     case.rkt(["gc", "--grace-period=0s"]).ok();
-    assert!(!case.rkt(["image", "gc", "--grace-period=0s"]).ok().stdout.contains(&key));
+    let removed = case.rkt(["image", "gc", "--grace-period=0s"]).ok();
+    assert!(!removed.stdout.contains(&key) && !removed.stdout.contains(&stage1), "{removed}");
     case.rkt(["pod", "run", file.name()]).ok();
     case.rkt(["gc", "--grace-period=0s"]).ok();
 
     // A pod that must not run keeps nothing.
     case.host().exec("ln").args(["-sf", "/dev/null", &file.path()]).ok();
-    case.rkt(["image", "gc", "--grace-period=0s"]).ok().prints(&key);
+    case.rkt(["image", "gc", "--grace-period=0s"]).ok().prints(&key).prints(&stage1);
 }
