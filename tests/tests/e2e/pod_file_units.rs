@@ -68,3 +68,31 @@ fn the_status_says_what_runs(case: &Case) {
         status.prints("sleep 1234");
     }
 }
+
+/// By the presets of a distribution, and on a terminal.
+#[test]
+fn systemctl_presets_and_edits_them() {
+    let case = Case::new(Stage1::Fly);
+    let file =
+        PodFile::sh(&case, "edit", "TasksMax=77", "sleep 1000", "", "[Install]\nWantedBy=multi-user.target");
+    let unit = file.unit();
+    let preset = format!("/run/systemd/system-preset/10-{}.preset", case.name());
+    for (word, state) in [("enable", "enabled"), ("disable", "disabled")] {
+        case.host().write(&preset, format!("{word} {unit}\n"));
+        case.systemctl(&["preset", &unit]);
+        assert_eq!(file.property("UnitFileState"), state);
+    }
+    case.host().exec("rm").arg(&preset).ok();
+
+    let editor = case.tmp("editor");
+    case.host()
+        .write(&editor, "#!/bin/sh\nfor file; do :; done\nprintf '[Service]\\nTasksMax=44\\n' >\"$file\"\n");
+    case.host().exec("chmod").args(["755", &editor]).ok();
+    let edit = format!("systemctl edit {unit}");
+    let edited = case.host().exec("script").args(["--quiet", "--return", "--command", &edit, "/dev/null"]);
+    edited.env("SYSTEMD_EDITOR", &editor).ok();
+    assert_eq!(file.property("TasksMax"), "44");
+    case.systemctl(&["cat", &unit]).prints("TasksMax=77").prints("TasksMax=44");
+    case.systemctl(&["revert", &unit]);
+    assert_eq!(file.property("TasksMax"), "77");
+}
