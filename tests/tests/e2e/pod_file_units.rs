@@ -67,6 +67,13 @@ fn the_status_says_what_runs(case: &Case) {
     if case.stage1() != Stage1::Kvm {
         status.prints("sleep 1234");
     }
+    // A fly pod is its unit; the apps of others have groups of their own below it. Those of a machine are the machine's.
+    if case.stage1() == Stage1::Nspawn {
+        let top =
+            case.host().exec("systemd-cgtop").args(["--batch", "--iterations=1", "--depth=9", "-P"]).ok();
+        let group = format!("{}/pod-{}/payload/app-app", file.unit(), file.uuid());
+        assert!(top.stdout.contains(&group), "{top}");
+    }
 }
 
 /// By the presets of a distribution, and on a terminal.
