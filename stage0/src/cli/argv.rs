@@ -42,6 +42,7 @@ enum Value {
 }
 
 /// The flags of some commands.
+#[derive(Default)]
 struct Flags {
     known: Vec<(String, Value)>,
     /// Flags of one letter, and what they are short for.
@@ -49,18 +50,16 @@ struct Flags {
 }
 
 impl Flags {
-    fn of<'a>(commands: impl IntoIterator<Item = &'a clap::Command>) -> Self {
-        let mut known = Vec::new();
-        let mut letters = Vec::new();
-        for argument in commands.into_iter().flat_map(clap::Command::get_arguments) {
+    fn add(&mut self, command: &clap::Command) {
+        for argument in command.get_arguments() {
             let separate = argument.get_num_args().is_none_or(|range| range.min_values() > 0)
                 && argument.get_action().takes_values();
             let value = if separate { Value::Separate } else { Value::Joined };
             let aliases = argument.get_all_aliases().unwrap_or_default();
-            known.extend(argument.get_long().into_iter().chain(aliases).map(|name| (name.to_owned(), value)));
-            letters.extend(argument.get_short().zip(argument.get_long().map(str::to_owned)));
+            let names = argument.get_long().into_iter().chain(aliases);
+            self.known.extend(names.map(|name| (name.to_owned(), value)));
+            self.letters.extend(argument.get_short().zip(argument.get_long().map(str::to_owned)));
         }
-        Self { known, letters }
     }
 
     fn value_of(&self, name: &str) -> Option<Value> {
@@ -130,16 +129,16 @@ pub(crate) struct Located {
 
 /// Finds the command that `words` (without the program's name) are about.
 ///
-/// `paths` are all commands; `everything` builds their definitions and is called only when a flag stands before
-/// the command.
+/// `paths` are all commands. Of `definitions` only as many are made as it takes to know the flags that stand before the
+/// command: those of every command come first.
 pub(crate) fn locate(
     words: Vec<OsString>,
     paths: &[&'static [&'static str]],
-    everything: impl FnOnce() -> Vec<clap::Command>,
+    definitions: impl IntoIterator<Item = clap::Command>,
 ) -> Result<Located, UsageError> {
     let mut found = Located { path: Vec::new(), words: Vec::new(), leading: 0, help: false };
-    let mut build = Some(everything);
-    let mut flags: Option<Flags> = None;
+    let mut definitions = definitions.into_iter();
+    let mut flags = Flags::default();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match look_at(&word)? {
@@ -152,11 +151,15 @@ pub(crate) fn locate(
                 return wrong(format!("unknown shorthand flag in -{letter} (flags start with two dashes)"));
             }
             Word::Flag { name, has_value } => {
-                if let Some(build) = build.take() {
-                    flags = Some(Flags::of(&build()));
-                }
-                let value = flags.as_ref().and_then(|flags| flags.value_of(name));
-                let Some(value) = value else { return wrong(format!("unknown flag: --{name}")) };
+                let value = loop {
+                    if let Some(value) = flags.value_of(name) {
+                        break value;
+                    }
+                    let Some(more) = definitions.next() else {
+                        return wrong(format!("unknown flag: --{name}"));
+                    };
+                    flags.add(&more);
+                };
                 let separate = value == Value::Separate && !has_value;
                 found.words.push(if separate { join(word, &mut words)? } else { word });
             }
@@ -219,7 +222,8 @@ pub(crate) struct Arranged {
 
 /// Sorts the words of `found` for `command`, whose flags stand as `style` says.
 pub(crate) fn arrange(found: Located, command: &clap::Command, style: Style) -> Result<Arranged, UsageError> {
-    let known = Flags::of([command]);
+    let mut known = Flags::default();
+    known.add(command);
     let mut sorter = Sorter { known, flags: Vec::new(), rest: Vec::new(), help: found.help };
     let mut words = found.words.into_iter();
     for _ in 0..found.leading {

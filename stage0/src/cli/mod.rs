@@ -87,8 +87,9 @@ type Mistake = (String, UsageError);
 
 fn parse(words: Vec<OsString>) -> Result<Parsed, Mistake> {
     let paths: Vec<&[&str]> = TABLE.iter().map(|entry| entry.path).collect();
-    let found = argv::locate(words, &paths, || TABLE.iter().map(definition).collect())
-        .map_err(|mistake| ("rkt".to_owned(), mistake))?;
+    let found =
+        argv::locate(words, &paths, std::iter::once_with(globals).chain(TABLE.iter().map(definition)))
+            .map_err(|mistake| ("rkt".to_owned(), mistake))?;
     let Some(entry) = find(&found.path) else {
         let text = help_text(&found.path);
         return Ok(if found.help { Parsed::Help(text) } else { Parsed::NoCommand(text) });
@@ -110,7 +111,7 @@ fn find(path: &[&str]) -> Option<&'static Entry> {
 
 /// The help text of a command, a group of commands, or of rkt.
 pub(crate) fn help_text(path: &[&str]) -> String {
-    let globals = normal(GlobalArgs::augment_args(clap::Command::new("rkt")));
+    let globals = globals();
     match (find(path), GROUPS.iter().find(|(name, _)| path == [*name])) {
         (Some(entry), _) => {
             let own = normal((entry.define)(clap::Command::new("rkt")));
@@ -125,8 +126,13 @@ pub(crate) fn help_text(path: &[&str]) -> String {
 pub(crate) fn help_for(words: &[String]) -> Result<String> {
     let paths: Vec<&[&str]> = TABLE.iter().map(|entry| entry.path).collect();
     let words = words.iter().map(OsString::from).collect();
-    let found = argv::locate(words, &paths, Vec::new).map_err(|UsageError(text)| anyhow::anyhow!(text))?;
+    let found = argv::locate(words, &paths, []).map_err(|UsageError(text)| anyhow::anyhow!(text))?;
     Ok(help_text(&found.path))
+}
+
+/// The flags that every command takes.
+fn globals() -> clap::Command {
+    normal(GlobalArgs::augment_args(clap::Command::new("rkt")))
 }
 
 /// One command with all flags that it takes.
