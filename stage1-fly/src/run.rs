@@ -10,6 +10,7 @@ use pod::{Current, PodUuid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use stage1::args::{Network, Run};
+use stage1::input::AppInput;
 use stage1::spec::{Limits, Policy};
 use stage1::{Context, Error, Pod, Result, attach, pod_limits, warn};
 use systemd::cgroup::Group;
@@ -44,10 +45,9 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut pod = Pod::open(Current::open()?)?;
     let mut warnings = Vec::new();
     let of_pod = pod_limits::read(&pod, Policy::Fly, &mut warnings)?;
-    let standing = Standing::take(&pod, run.uuid, &of_pod)?;
+    let (standing, mut spec) = Standing::take(&pod, run.uuid, &of_pod, &mut warnings)?;
     let group = if let Standing::Own(group) = &standing { Some(group) } else { None };
     pod_limits::enforce(&of_pod, group, Policy::Fly, &mut warnings)?;
-    let mut spec = spec(&pod, &standing, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));
     let app = app::only(&pod)?;
 
@@ -111,15 +111,41 @@ enum Standing {
 }
 
 impl Standing {
-    /// Takes the place that fits. A group of its own is for limits, and for a pod that no service ends.
-    fn take(pod: &Pod, uuid: PodUuid, of_pod: &CgroupLimits) -> Result<Self> {
-        if of_pod.is_empty()
-            && !asks_for_limits(pod)?
-            && let Ok(Some((name, group))) = pod_group::stay()
-        {
-            return Ok(Standing::Service { name, group });
+    /// Takes the place that fits, and reads what the app asks for there. A group of its own is for limits, and for a pod
+    /// that no service ends.
+    fn take(
+        pod: &Pod,
+        uuid: PodUuid,
+        of_pod: &CgroupLimits,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Self, AppSpec)> {
+        let app = app::only(pod)?;
+        if of_pod.is_empty() {
+            // Whether it asks for limits does not depend on which can be had.
+            let all = ["cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+            let mut of_app = Vec::new();
+            let spec = app::spec(app, &Limits::Enforced(all), &mut of_app)?;
+            if spec.cgroup.is_empty()
+                && let Ok(Some((name, group))) = pod_group::stay()
+            {
+                warnings.append(&mut of_app);
+                return Ok((Standing::Service { name, group }, spec));
+            }
         }
-        let name = app::group_name(app::only(pod)?);
+        let standing = Self::apart(app, uuid, of_pod)?;
+        let limits = standing.limits()?;
+        let spec = app::spec(app, &limits, warnings)?;
+        if let Standing::Own(PodGroup { group, below: Some(below), .. }) = &standing
+            && !spec.cgroup.is_empty()
+        {
+            limit(group, below, &spec.cgroup)?;
+        }
+        Ok((standing, spec))
+    }
+
+    /// Takes a group of its own, where there are groups.
+    fn apart(app: &AppInput, uuid: PodUuid, of_pod: &CgroupLimits) -> Result<Self> {
+        let name = app::group_name(app);
         let uuid = uuid.to_string();
         let properties = pod_limits::properties(of_pod);
         let request =
@@ -130,6 +156,17 @@ impl Standing {
             Err(_) if !systemd::booted() => Ok(Standing::Anywhere),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Which limits its app can have.
+    fn limits(&self) -> Result<Limits> {
+        Ok(match self {
+            Standing::Own(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
+            Standing::Own(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
+            Standing::Service { .. } | Standing::Anywhere => {
+                Limits::Impossible("there is no control group for the pod".to_owned())
+            }
+        })
     }
 
     fn own_group(&self) -> Option<&str> {
@@ -147,32 +184,6 @@ impl Standing {
             Standing::Own(PodGroup { owner: Owner::Nobody, .. }) | Standing::Anywhere => "",
         }
     }
-}
-
-/// Whether the app has limits that a control group enforces, wherever they can be had.
-fn asks_for_limits(pod: &Pod) -> Result<bool> {
-    let all = ["cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
-    let spec = app::spec(app::only(pod)?, &Limits::Enforced(all), &mut Vec::new())?;
-    Ok(!spec.cgroup.is_empty())
-}
-
-fn spec(pod: &Pod, standing: &Standing, warnings: &mut Vec<String>) -> Result<AppSpec> {
-    let limits = match standing {
-        Standing::Own(PodGroup { limits: Err(reason), .. }) => Limits::Impossible(reason.clone()),
-        Standing::Own(PodGroup { limits: Ok(()), group, .. }) => Limits::Enforced(group.controllers()?),
-        // It asks for none.
-        Standing::Service { name, .. } => {
-            Limits::Impossible(format!("the app shares the control group of {name}"))
-        }
-        Standing::Anywhere => Limits::Impossible("there is no control group for the pod".to_owned()),
-    };
-    let spec = app::spec(app::only(pod)?, &limits, warnings)?;
-    if let Standing::Own(PodGroup { group, below: Some(below), .. }) = standing
-        && !spec.cgroup.is_empty()
-    {
-        limit(group, below, &spec.cgroup)?;
-    }
-    Ok(spec)
 }
 
 /// Limits the app's group. The pod's own has no process, so it can give its controllers away.
