@@ -13,7 +13,8 @@ mod test;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -54,13 +55,21 @@ enum Task {
     Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
         Task::Install { destdir, profile } => install::install(&destdir, profile),
         Task::Stage1Kvm { to, profile } => stage1::kvm(&to, profile),
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
         Task::Host(options) => host::host(&options),
         Task::Bench(options) => bench::bench(&options),
+    };
+    // Not as `main` would: with a backtrace, the summaries above it are far away.
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
