@@ -205,7 +205,7 @@ pub(crate) fn collect_garbage(context: &Context, age: Duration) -> Result<Vec<Im
 /// Compares the files of `image` with its archive, and makes them anew where they differ.
 pub(crate) fn verify(context: &Context, image: &StoredImage) -> Result<Verification> {
     let _lock = store_lock::exclude(context.data_dir()?)?;
-    Ok(context.store()?.verify_layers(&image.image, &trees_in_use(context)?)?)
+    Ok(context.store()?.verify_image(&image.image, &trees_in_use(context)?)?)
 }
 
 /// The images that pods name which are not garbage.

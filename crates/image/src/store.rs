@@ -30,6 +30,7 @@
 //! user wrote for a hint only: before anything of it is used, the archive is read again ([`Store::admit`]).
 
 mod attributes;
+mod derived;
 mod error;
 mod facts;
 mod files;

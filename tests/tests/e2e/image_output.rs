@@ -5,7 +5,7 @@ use tar_core::EntryType::Regular;
 use tests::aci::{Aci, Entry};
 use tests::case::{Case, Stage1, app_lines};
 use tests::images;
-use tests::oci::{BUILT, built};
+use tests::oci::{BUILT, Layout, built};
 
 use crate::images::{compress, small};
 
@@ -169,6 +169,59 @@ fn a_changed_file_is_found_and_made_anew() {
     ));
     case.rkt(["image", "verify", "example.com/verified"]).fails(254).says("a pod uses it");
     case.rkt(["image", "verify", "example.com/none"]).fails(254);
+}
+
+/// A whitelist makes a layer with a part of another, and directories that a layer leaves out make one of their own. Both
+/// are checked as well, and so are the images below.
+#[test]
+fn a_changed_file_of_what_was_made_here_is_found() {
+    let case = alone();
+    let base = Aci::new("example.com/base")
+        .dir("rootfs/etc", 0o711)
+        .file("rootfs/etc/seen", 0o644, "seen")
+        .file("rootfs/etc/hidden", 0o644, "hidden");
+    let top = Aci::new("example.com/top")
+        .field("dependencies", json!([{"imageName": "example.com/base"}]))
+        .field("pathWhitelist", json!(["/etc/seen"]));
+    for (name, aci) in [("base", base), ("top", top)] {
+        case.rkt(["fetch", &case.image(&format!("{name}.aci"), aci.build())]).ok();
+    }
+    let lower = Aci::changes().dir("etc", 0o711).file("etc/seen", 0o644, "seen");
+    let upper = Aci::changes().file("etc/more", 0o644, "more");
+    let layout = case.tmp("layered");
+    Layout::new(&json!({"Cmd": ["/bin/true"]})).layer(&lower).layer(&upper).write(case.host(), &layout);
+    case.rkt(["fetch", &format!("oci:{layout}")]).ok();
+
+    let layers = format!("{}/cas/layer", case.data());
+    for (name, files, changes) in [
+        (
+            "example.com/top",
+            "seen",
+            &[
+                ("part-*", "[ ! -e $d/etc/seen ] || echo changed >>$d/etc/seen"),
+                ("part-*", "touch $d/new"),
+                ("sha512-*", "[ ! -e $d/etc/hidden ] || echo changed >>$d/etc/hidden"),
+            ][..],
+        ),
+        ("layered", "moreseen", &[("attr-*", "chmod 777 $d/etc")]),
+    ] {
+        let render = |to: &str| {
+            let out = case.tmp(&format!("{files}-{to}"));
+            case.rkt(["image", "render", "--rootfs-only", name, &out]).ok();
+            case.host().sh(&format!("stat -c %a {out}/etc; cat {out}/etc/*")).success().stdout
+        };
+        let wanted = format!("711\n{files}");
+        assert_eq!(render("before"), wanted);
+        let verify = || case.rkt(["image", "verify", name]).ok();
+        for (layer, change) in changes {
+            assert!(verify().stderr.is_empty(), "{change}");
+            case.host().sh(&format!("set -e; for d in {layers}/{layer}/rootfs; do {change}; done")).success();
+            let output = verify();
+            assert!(output.stderr.contains("tree cache verification failed"), "{change}: {output}");
+            assert!(verify().stderr.is_empty(), "{change}");
+        }
+        assert_eq!(render("after"), wanted);
+    }
 }
 
 #[test]

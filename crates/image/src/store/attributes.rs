@@ -14,57 +14,69 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::path::open_beneath;
 
+use super::derived::Derived;
 use super::facts::Facts;
-use super::work::Work;
+use super::render::Visible;
 use super::{Store, StoreError, digest};
 use crate::copy;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
+/// The layer of directories that goes on top of others.
+pub(super) struct Attributes {
+    /// Those below, top first.
+    layers: Vec<String>,
+    /// The directories that each of them has and its archive does not.
+    implicit: Vec<BTreeSet<Vec<u8>>>,
+    missing: BTreeSet<Vec<u8>>,
+}
+
 impl Store {
-    /// The layers to show for those in `layers`, top first: the same, and one more on top where directories need it.
-    pub(super) fn with_attributes(&self, layers: &[String]) -> Result<Vec<String>, StoreError> {
+    /// What has to go on top of `layers`, top first; nothing when no directory needs it.
+    pub(super) fn attributes(&self, layers: &[Visible]) -> Result<Option<Attributes>, StoreError> {
         if layers.len() < 2 {
-            return Ok(layers.to_vec());
+            return Ok(None);
         }
         let mut implicit = Vec::with_capacity(layers.len());
         for layer in layers {
-            implicit.push(Facts::read(self, layer)?.unwrap_or_default().marks.implicit);
+            implicit.push(Facts::read(self, &layer.layer)?.unwrap_or_default().marks.implicit);
         }
         // The root of most archives is in none of the layers, and as it should be in all of them.
         let rootless = implicit.iter().all(|paths| paths.contains(&b""[..]));
-        let missing: BTreeSet<&[u8]> = implicit
+        let missing: BTreeSet<Vec<u8>> = implicit
             .iter()
             .take(layers.len() - 1)
             .flat_map(|paths| paths.iter().filter(|path| !(rootless && path.is_empty())))
-            .flat_map(|path| ancestors(path))
+            .flat_map(|path| ancestors(path).map(<[u8]>::to_vec))
             .collect();
-        if missing.is_empty() {
-            return Ok(layers.to_vec());
-        }
-        let parts: Vec<&[u8]> = layers.iter().map(String::as_bytes).collect();
-        let id = format!("attr-{}", digest(&parts));
-        if !self.has_layer(&id)? {
-            let failed =
-                |error: Errno| StoreError::file("make", format!("the directories of the layer {id}"), error);
-            let roots: Vec<OwnedFd> = layers
-                .iter()
-                .map(|layer| sys::path::open_directory(&self.path.join("layer").join(layer).join("rootfs")))
-                .collect::<Result<_, _>>()
-                .map_err(failed)?;
-            let mut right: BTreeMap<&[u8], OwnedFd> = BTreeMap::new();
-            for path in missing {
-                if let Some(dir) = explicit(&roots, &implicit, path).map_err(failed)? {
-                    right.insert(path, dir);
-                }
+        let layers = layers.iter().map(Visible::id).collect();
+        Ok((!missing.is_empty()).then_some(Attributes { layers, implicit, missing }))
+    }
+}
+
+impl Derived for Attributes {
+    fn id(&self) -> String {
+        let parts: Vec<&[u8]> = self.layers.iter().map(String::as_bytes).collect();
+        format!("attr-{}", digest(&parts))
+    }
+
+    fn make(&self, store: &Store, target: BorrowedFd<'_>) -> Result<(), StoreError> {
+        let failed = |error: Errno| {
+            StoreError::file("make", format!("the directories of the layer {}", self.id()), error)
+        };
+        let roots: Vec<OwnedFd> = self
+            .layers
+            .iter()
+            .map(|layer| sys::path::open_directory(&store.path.join("layer").join(layer).join("rootfs")))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let mut right: BTreeMap<&[u8], OwnedFd> = BTreeMap::new();
+        for path in &self.missing {
+            if let Some(dir) = explicit(&roots, &self.implicit, path).map_err(failed)? {
+                right.insert(path, dir);
             }
-            let work = Work::new(self)?;
-            let target = work.rootfs()?;
-            fill(target.as_fd(), &right).map_err(failed)?;
-            let locked = self.lock()?;
-            self.commit_layer(&locked, &work, &id)?;
         }
-        Ok(std::iter::once(id).chain(layers.iter().cloned()).collect())
+        fill(target, &right).map_err(failed)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::render::Visible;
 use super::work::Work;
 use super::{Image, Store, StoreError, Tree};
 use crate::limits::Limits;
@@ -37,7 +38,7 @@ impl Store {
         if !self.is_root() {
             return Err(StoreError::NeedsRoot(image.id().clone()));
         }
-        let layers = self.with_attributes(&image.record.layers)?;
+        let layers = self.with_attributes(&Visible::own(&image))?;
         let tree: Tree = self.as_tree(String::new(), &layers);
         copy::copy_tree(&tree, target).map_err(|error| StoreError::file("extract", image.key(), error))
     }

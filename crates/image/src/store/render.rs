@@ -5,12 +5,12 @@
 //! listed paths only stands in its place.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use appc::{Dependency, ImageManifest};
 
-use super::work::Work;
+use super::derived::Derived;
 use super::{Image, Store, StoreError, digest, files};
 use crate::copy::{self, Whitelist};
 
@@ -31,10 +31,45 @@ pub struct Tree {
     pub layers: Vec<PathBuf>,
 }
 
-/// A layer and what may be seen of it.
-struct Visible {
-    layer: String,
+/// A layer and what may be seen of it: of one under whitelists, a copy with what they list.
+pub(super) struct Visible {
+    pub(super) layer: String,
     whitelists: Vec<BTreeSet<PathBuf>>,
+}
+
+impl Visible {
+    /// The layers of `image` alone.
+    pub(super) fn own(image: &Image) -> Vec<Self> {
+        let whole = |layer: &String| Visible { layer: layer.clone(), whitelists: Vec::new() };
+        image.record.layers.iter().map(whole).collect()
+    }
+
+    /// Whether all of it may be seen.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whitelists.is_empty()
+    }
+}
+
+impl Derived for Visible {
+    fn id(&self) -> String {
+        if self.is_whole() {
+            return self.layer.clone();
+        }
+        let lists: Vec<String> = self
+            .whitelists
+            .iter()
+            .map(|list| list.iter().flat_map(|path| [path.to_string_lossy(), "\n".into()]).collect())
+            .collect();
+        let parts: Vec<&[u8]> =
+            std::iter::once(self.layer.as_bytes()).chain(lists.iter().map(String::as_bytes)).collect();
+        format!("part-{}", digest(&parts))
+    }
+
+    fn make(&self, store: &Store, target: BorrowedFd<'_>) -> Result<(), StoreError> {
+        let source = store.path.join("layer").join(&self.layer).join("rootfs");
+        copy::copy_layer(&source, target, &Whitelist::new(&self.whitelists))
+            .map_err(|error| StoreError::file("copy", source.display().to_string(), error))
+    }
 }
 
 impl Store {
@@ -47,27 +82,38 @@ impl Store {
         if !self.is_root() {
             return Err(StoreError::NeedsRoot(image.id().clone()));
         }
-        let layers = if image.record.composed {
-            let mut visible = Vec::new();
-            self.collect(&image, &[], &mut Vec::new(), &mut visible)?;
-            // A layer that is there twice shows only once: at its highest place.
-            let mut seen = BTreeSet::new();
-            let mut layers = Vec::new();
-            for one in visible {
-                let layer = self.filtered(one)?;
-                if seen.insert(layer.clone()) {
-                    layers.push(layer);
-                }
-            }
-            layers
-        } else {
-            image.record.layers.clone()
-        };
-        let layers = self.with_attributes(&layers)?;
+        let visible = self.visible(&image)?;
+        for one in visible.iter().filter(|one| !one.is_whole()) {
+            self.derive(one)?;
+        }
+        let layers = self.with_attributes(&visible)?;
         if layers.len() > LAYERS {
             return Err(StoreError::TooManyLayers(image.name().to_string()));
         }
         self.write_tree(&layers)
+    }
+
+    /// `layers`, top first, and one more on top where directories need it.
+    pub(super) fn with_attributes(&self, layers: &[Visible]) -> Result<Vec<String>, StoreError> {
+        let attributes = self.attributes(layers)?;
+        let mut layers: Vec<String> = layers.iter().map(Visible::id).collect();
+        if let Some(attributes) = attributes {
+            self.derive(&attributes)?;
+            layers.insert(0, attributes.id());
+        }
+        Ok(layers)
+    }
+
+    /// The layers that `image` shows, top first. One that is there twice shows only once: at its highest place.
+    pub(super) fn visible(&self, image: &Image) -> Result<Vec<Visible>, StoreError> {
+        if !image.record.composed {
+            return Ok(Visible::own(image));
+        }
+        let mut visible = Vec::new();
+        self.collect(image, &[], &mut Vec::new(), &mut visible)?;
+        let mut seen = BTreeSet::new();
+        visible.retain(|one| seen.insert(one.id()));
+        Ok(visible)
     }
 
     /// The rendered image `id`.
@@ -140,7 +186,8 @@ impl Store {
         Ok(())
     }
 
-    fn dependency(&self, image: &str, dependency: &Dependency) -> Result<Image, StoreError> {
+    /// The image that `dependency` of the image named `image` means.
+    pub(super) fn dependency(&self, image: &str, dependency: &Dependency) -> Result<Image, StoreError> {
         let missing =
             |what: String| StoreError::MissingDependency { image: image.to_owned(), dependency: what };
         if let Some(id) = &dependency.image_id {
@@ -152,32 +199,6 @@ impl Store {
         let labels = dependency.labels.iter().map(|label| format!(",{}={}", label.name, label.value));
         let what = || format!("{}{}", dependency.image_name, labels.clone().collect::<String>());
         self.find_by_name(&dependency.image_name, &dependency.labels)?.ok_or_else(|| missing(what()))
-    }
-
-    /// The ID of a layer with the visible part of another.
-    fn filtered(&self, visible: Visible) -> Result<String, StoreError> {
-        let Visible { layer, whitelists } = visible;
-        if whitelists.is_empty() {
-            return Ok(layer);
-        }
-        let lists: Vec<String> = whitelists
-            .iter()
-            .map(|list| list.iter().flat_map(|path| [path.to_string_lossy(), "\n".into()]).collect())
-            .collect();
-        let parts: Vec<&[u8]> =
-            std::iter::once(layer.as_bytes()).chain(lists.iter().map(String::as_bytes)).collect();
-        let id = format!("part-{}", digest(&parts));
-        if self.has_layer(&id)? {
-            return Ok(id);
-        }
-        let work = Work::new(self)?;
-        let target = work.rootfs()?;
-        let source = self.path.join("layer").join(&layer).join("rootfs");
-        copy::copy_layer(&source, target.as_fd(), &Whitelist::new(&whitelists))
-            .map_err(|error| StoreError::file("copy", source.display().to_string(), error))?;
-        let locked = self.lock()?;
-        self.commit_layer(&locked, &work, &id)?;
-        Ok(id)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use transport::Digest;
 
+use super::render::LAYERS;
 use super::work::Work;
 use super::{Image, ImportRequest, Store, StoreError, oci};
 use crate::compare;
@@ -26,14 +27,49 @@ pub enum Verification {
     InUse(PathBuf),
 }
 
+impl Verification {
+    /// What there is to say of two comparisons: a pod that stands on something wrong counts most.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Verification::InUse(_), _) | (_, Verification::Whole | Verification::NotUnpacked) => self,
+            _ => other,
+        }
+    }
+}
+
 impl Store {
-    /// Unpacks the stored archive, or blobs, of `image` once more, compares, and replaces what is not the same. `in_use`
-    /// are the rendered trees that pods stand on: these are not touched. For root.
-    pub fn verify_layers(
+    /// Compares all that `image` shows, dependencies included, with what it should be, and replaces what is not the same.
+    /// `in_use` are the rendered trees that pods stand on: these are not touched. For root.
+    pub fn verify_image(&self, image: &Image, in_use: &BTreeSet<String>) -> Result<Verification, StoreError> {
+        let found = self.verify_with_dependencies(image, in_use, 0)?;
+        match found {
+            Verification::NotUnpacked | Verification::InUse(_) => Ok(found),
+            _ => Ok(found.and(self.verify_derived(image, in_use)?)),
+        }
+    }
+
+    fn verify_with_dependencies(
         &self,
         image: &Image,
         in_use: &BTreeSet<String>,
+        depth: usize,
     ) -> Result<Verification, StoreError> {
+        let name = image.name().to_string();
+        if depth > LAYERS {
+            return Err(StoreError::TooManyLayers(name));
+        }
+        let mut found = self.verify_layers(image, in_use)?;
+        if found != Verification::NotUnpacked {
+            for dependency in &self.manifest(image)?.dependencies {
+                let below = self.dependency(&name, dependency)?;
+                found = found.and(self.verify_with_dependencies(&below, in_use, depth + 1)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Unpacks the stored archive, or blobs, of `image` once more, compares, and replaces what is not the same.
+    fn verify_layers(&self, image: &Image, in_use: &BTreeSet<String>) -> Result<Verification, StoreError> {
         if !self.is_root() {
             return Err(StoreError::NeedsRoot(image.id().clone()));
         }
@@ -64,10 +100,7 @@ impl Store {
         }
         let diff_ids = oci::diff_ids(&self.manifest(image)?).ok_or_else(damaged)?;
         for (diff_id, blob) in diff_ids.iter().zip(&image.record.blobs) {
-            let found_here = self.verify_layer(image, diff_id, blob, in_use)?;
-            if found_here != Verification::Whole {
-                found = found_here;
-            }
+            found = found.and(self.verify_layer(image, diff_id, blob, in_use)?);
         }
         Ok(found)
     }
@@ -103,7 +136,7 @@ impl Store {
     }
 
     /// Compares the layer `id` with what was made in `work`.
-    fn settle_difference(
+    pub(super) fn settle_difference(
         &self,
         id: &str,
         work: &Work<'_>,
