@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use stage1::args::{Ipc, Network, Run, machine_name};
 use stage1::network_files::NameFiles;
 use stage1::spec::{Limits, Policy};
-use stage1::{Context, Error, Pod, Result, attach, pod_limits, warn};
+use stage1::{Context, Error, Pod, Result, attach, pod_limits, sysctls, warn};
 use supervised::apps;
 use supervised::descriptors::{listen_for_control, streams};
 use supervised::networks::{self, Home};
@@ -77,7 +77,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     refuse_sockets(&pod)?;
     apps::mount_volumes(&pod, &mut specs)?;
     refuse_devices(&specs)?;
-    apps::write_files(&pod, run, &specs, "kvm", Some(run.hostname()))?;
+    apps::write_files(&pod, run, &specs, &sysctls::of(&pod, run)?.all(), "kvm", Some(run.hostname()))?;
     pod.current
         .dir
         .write("stage1/rootfs/etc/machine-id", format!("{}\n", uuid.replace('-', "")).as_bytes())?;

@@ -60,9 +60,13 @@ pub(crate) fn of_mutable(unrestricted: bool) -> Vec<String> {
     if unrestricted { vec!["--capability=all".to_owned()] } else { Vec::new() }
 }
 
-/// The arguments of systemd-nspawn that bound the container.
-pub(crate) fn arguments(apps: &[AppSpec], private_network: bool) -> Vec<String> {
+/// The arguments of systemd-nspawn that bound the container. The supervisor needs one more when it sets parameters of the
+/// network.
+pub(crate) fn arguments(apps: &[AppSpec], private_network: bool, administrates_network: bool) -> Vec<String> {
     let mut keep: BTreeSet<&str> = SUPERVISOR.into_iter().collect();
+    if administrates_network {
+        keep.insert(PRIVATE_NETWORK);
+    }
     for app in apps {
         match &app.capabilities {
             Some(names) => keep.extend(names.iter().map(String::as_str)),
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn the_union_of_the_apps_and_what_the_supervisor_needs() {
         let arguments =
-            arguments(&[app(Some(&["CAP_NET_RAW"])), app(Some(&["CAP_SYS_TIME", "CAP_KILL"]))], false);
+            arguments(&[app(Some(&["CAP_NET_RAW"])), app(Some(&["CAP_SYS_TIME", "CAP_KILL"]))], false, false);
         assert_eq!(
             arguments,
             [
@@ -113,13 +117,15 @@ mod tests {
 
     #[test]
     fn a_private_network_is_no_reason_to_administrate_it() {
-        let names = |caps: &[&str]| arguments(&[app(Some(caps))], true).join(" ");
+        let names = |caps: &[&str]| arguments(&[app(Some(caps))], true, false).join(" ");
+        let administrates = arguments(&[app(Some(&[]))], true, true).join(" ");
+        assert!(!administrates.contains("CAP_NET_ADMIN"));
         assert!(names(&[]).contains("CAP_NET_ADMIN"));
         assert!(!names(&["CAP_NET_ADMIN"]).contains("CAP_NET_ADMIN"));
     }
 
     #[test]
     fn unrestricted_apps_unrestrict_the_pod() {
-        assert_eq!(arguments(&[app(Some(&[])), app(None)], true), ["--capability=all"]);
+        assert_eq!(arguments(&[app(Some(&[])), app(None)], true, false), ["--capability=all"]);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Container<'a> {
     pub(crate) apps: &'a [AppSpec],
     /// machined is there.
     pub(crate) register: bool,
+    /// The supervisor sets parameters of the network.
+    pub(crate) administrates_network: bool,
     /// The container gets a terminal of its own.
     pub(crate) terminal: bool,
     /// Names of the descriptors that are handed down, from 3 on.
@@ -68,7 +70,7 @@ pub(crate) fn arguments(container: &Container<'_>, run: &Run) -> Vec<String> {
     }
     arguments.extend(match run.mutable {
         true => capabilities::of_mutable(run.insecure.capabilities),
-        false => capabilities::arguments(container.apps, private_network),
+        false => capabilities::arguments(container.apps, private_network, container.administrates_network),
     });
     for (variable, flag) in [("RKT_SELINUX_CONTEXT", "-Z"), ("RKT_SELINUX_MOUNT_CONTEXT", "-L")] {
         if let Some(context) = std::env::var(variable).ok().filter(|context| !context.is_empty()) {
@@ -135,7 +137,14 @@ mod tests {
     }
 
     fn container<'a>(apps: &'a [AppSpec], descriptors: &'a [String]) -> Container<'a> {
-        Container { uuid: UUID.parse().unwrap(), apps, register: true, terminal: false, descriptors }
+        Container {
+            uuid: UUID.parse().unwrap(),
+            apps,
+            register: true,
+            administrates_network: false,
+            terminal: false,
+            descriptors,
+        }
     }
 
     #[test]

@@ -10,10 +10,11 @@ use executor::AppSpec;
 use network::Joined;
 use pod::Current;
 use rustix::io::Errno;
-use stage1::args::Run;
+use stage1::args::{Network, Run};
 use stage1::attach;
 use stage1::network_files::NameFiles;
 use stage1::spec::{Limits, Policy};
+use stage1::sysctls::{self, Parameters};
 use stage1::{Context, Error, Pod, Result, pod_limits, warn};
 use supervised::apps;
 use supervised::descriptors::{listen_for_control, share_out, streams};
@@ -50,13 +51,20 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut specs = apps::specs(&pod, run, &limits)?;
     let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     apps::mount_volumes(&pod, &mut specs)?;
-    // systemd-nspawn sets the host name.
-    apps::write_files(&pod, run, &specs, "nspawn", None)?;
+    // systemd-nspawn sets the host name. A network of the pod's own that nobody joins is made in there.
+    let sysctls = sysctls::of(&pod, run)?;
+    let administrates = run.network == Network::None && !sysctls.network.is_empty();
+    let (within, of_network) = match run.network {
+        Network::None => (sysctls.all(), Parameters::new()),
+        _ => (sysctls.ipc, sysctls.network),
+    };
+    apps::write_files(&pod, run, &specs, &within, "nspawn", None)?;
     // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, &sockets)?;
-    let started = announce(&pod, run, joined.as_ref(), &mut specs).and_then(|()| {
-        let container = Parts { program, group, specs, sockets, joined: joined.as_ref() };
+    let started = announce(&pod, run, joined.as_ref(), &mut specs, &within).and_then(|()| {
+        let joined = joined.as_ref();
+        let container = Parts { program, group, specs, sockets, administrates, of_network, joined };
         become_nspawn(&mut pod, run, &mut home, &container)
     });
     started.map_err(|error| match joined {
@@ -66,7 +74,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
 }
 
 /// Tells the apps of the metadata service; where that is, is known only in the pod's network.
-fn announce(pod: &Pod, run: &Run, joined: Option<&Joined>, specs: &mut [AppSpec]) -> Result<()> {
+fn announce(
+    pod: &Pod,
+    run: &Run,
+    joined: Option<&Joined>,
+    specs: &mut [AppSpec],
+    within: &Parameters,
+) -> Result<()> {
     if run.mds_token.is_none() {
         return Ok(());
     }
@@ -79,7 +93,7 @@ fn announce(pod: &Pod, run: &Run, joined: Option<&Joined>, specs: &mut [AppSpec]
         routes
     };
     stage1::metadata::announce(run, routes, specs)?;
-    apps::write_files(pod, run, specs, "nspawn", None)
+    apps::write_files(pod, run, specs, within, "nspawn", None)
 }
 
 /// What the pod is started from.
@@ -88,12 +102,14 @@ struct Parts<'a> {
     group: PodGroup,
     specs: Vec<AppSpec>,
     sockets: Vec<(String, OwnedFd)>,
+    administrates: bool,
+    of_network: Parameters,
     joined: Option<&'a Joined>,
 }
 
 /// All that comes after the network.
 fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -> Result<Infallible> {
-    let Parts { program, group, specs, sockets, joined } = parts;
+    let Parts { program, group, specs, sockets, administrates, of_network, joined } = parts;
     let root = pod.current.dir.open_directory("stage1/rootfs")?;
     let names = NameFiles {
         resolv_conf: run.resolv_conf,
@@ -118,6 +134,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
         uuid: run.uuid,
         apps: specs,
         register: group.owner != Owner::Nobody && systemd::machined::available(),
+        administrates_network: *administrates,
         terminal: run.interactive && rustix::termios::isatty(io::stdin()),
         descriptors: &names,
     };
@@ -135,6 +152,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     if let Some(joined) = joined {
         namespace::join(joined.netns.as_fd(), Kind::Network)
             .step(|| "enter the pod's network namespace".to_owned())?;
+        sysctls::set_network(of_network)?;
     }
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);

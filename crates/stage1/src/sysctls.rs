@@ -1,11 +1,12 @@
 //! Kernel parameters of a pod: the isolator `os/unix/sysctl`, as far as they belong to the pod's own namespaces.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use appc::Isolator;
 
 use crate::args::{Ipc, Network, Run};
-use crate::{Error, Pod, Result};
+use crate::{Context, Error, Pod, Result};
 
 /// Those of the IPC namespace, and what others of it begin with; see ipc_namespaces(7).
 const IPC: [&str; 8] = [
@@ -22,20 +23,53 @@ const QUEUES: &str = "fs.mqueue.";
 /// What those of the network namespace begin with.
 const NETWORK: &str = "net.";
 
-/// The parameters that the pod's manifest asks for, by name, for the supervisor to set.
+/// Values of kernel parameters, by name.
+pub type Parameters = BTreeMap<String, String>;
+
+/// What the pod's manifest asks for.
+#[derive(Debug, Default)]
+pub struct Sysctls {
+    /// Of the pod's network.
+    pub network: Parameters,
+    /// Of its IPC.
+    pub ipc: Parameters,
+}
+
+impl Sysctls {
+    /// All of them, for a supervisor that may set them.
+    pub fn all(self) -> Parameters {
+        self.network.into_iter().chain(self.ipc).collect()
+    }
+}
+
+/// The parameters that the pod's manifest asks for.
 ///
 /// # Errors
 /// For one that would change more than the pod.
-pub fn of(pod: &Pod, run: &Run) -> Result<BTreeMap<String, String>> {
-    let mut all = BTreeMap::new();
+pub fn of(pod: &Pod, run: &Run) -> Result<Sysctls> {
+    let mut all = Sysctls::default();
     for isolator in pod.manifest.isolators.iter() {
         let Isolator::Sysctl(parameters) = isolator else { continue };
         for (name, value) in parameters {
             check(name, run.network == Network::Host, run.ipc == Ipc::Parent)?;
-            all.insert(name.clone(), value.clone());
+            let of_kind = if name.starts_with(NETWORK) { &mut all.network } else { &mut all.ipc };
+            of_kind.insert(name.clone(), value.clone());
         }
     }
     Ok(all)
+}
+
+/// Sets parameters of the network namespace that this process is in. One that was made outside of the pod's user namespace
+/// takes them from nobody within.
+///
+/// # Errors
+/// When the kernel does not have a parameter, or does not take its value.
+pub fn set_network(parameters: &Parameters) -> Result<()> {
+    for (name, value) in parameters {
+        std::fs::write(Path::new("/proc/sys").join(name.replace('.', "/")), value)
+            .step(|| format!("set the kernel parameter {name} to {value:?}"))?;
+    }
+    Ok(())
 }
 
 fn check(name: &str, network_is_shared: bool, ipc_is_shared: bool) -> Result<()> {

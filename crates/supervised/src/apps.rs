@@ -9,6 +9,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use stage1::args::Run;
 use stage1::attach;
 use stage1::spec::{Limits, Options, Policy};
+use stage1::sysctls::Parameters;
 use stage1::volumes::Rules;
 use stage1::{Context, Pod, Result, warn};
 use supervisor::PodSpec;
@@ -59,7 +60,7 @@ pub(crate) fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
     Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
 }
 
-/// Writes what the supervisor, other entrypoints and other programs read. The supervisor sets `hostname`, if there is one.
+/// Writes what the supervisor, other entrypoints and other programs read. The supervisor sets `sysctls`, and `hostname` if there is one.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -67,6 +68,7 @@ pub fn write_files(
     pod: &Pod,
     run: &Run,
     specs: &[AppSpec],
+    sysctls: &Parameters,
     flavor: &str,
     hostname: Option<String>,
 ) -> Result<()> {
@@ -78,7 +80,7 @@ pub fn write_files(
     let pod_spec = PodSpec {
         uuid: run.uuid.to_string(),
         hostname,
-        sysctls: stage1::sysctls::of(pod, run)?,
+        sysctls: sysctls.clone(),
         apps: specs.to_vec(),
         stop_grace_ms: stage1::spec::stop_grace_ms(&pod.manifest),
         mutable: run.mutable,

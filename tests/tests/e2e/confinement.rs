@@ -255,7 +255,7 @@ fn inherits_no_handle(case: &Case) {
 fn kernel_parameters_end_at_the_wall() {
     let case = Case::new(Stage1::Nspawn);
     let id = case.rkt(["fetch", "--full", images::BUSYBOX_FILE]).ok().trimmed().to_owned();
-    let pod = |name: &str, value: &str, net: &str| {
+    let pod = |name: &str, value: &str, flags: &[&str]| {
         let manifest = serde_json::json!({
             "acKind": "PodManifest",
             "acVersion": "0.8.11",
@@ -272,19 +272,18 @@ fn kernel_parameters_end_at_the_wall() {
         });
         let file = case.tmp(&format!("{name}.json"));
         case.host().write(&file, manifest.to_string());
-        let words = ["run", "--stage1-from-dir=stage1-nspawn.aci", net, &format!("--pod-manifest={file}")];
-        case.rkt(words.map(str::to_owned)).output()
+        let file = format!("--pod-manifest={file}");
+        case.rkt([&["run", "--stage1-from-dir=stage1-nspawn.aci", &file], flags].concat()).output()
     };
     // alice may listen below 1024 where the pod says so, which the host does not notice.
     let before = case.host().read("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    let output = pod("net.ipv4.ip_unprivileged_port_start", "80", "--net=none");
-    assert_eq!(
-        app_lines(&output.stdout).into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>(),
-        ["80", "listened"],
-        "{output}"
-    );
+    for flags in [&["--net=none"][..], &["--net=none", "--private-users"], &["--private-users"]] {
+        let output = pod("net.ipv4.ip_unprivileged_port_start", "80", flags);
+        let lines: Vec<_> = app_lines(&output.stdout).into_iter().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines, ["80", "listened"], "{flags:?}: {output}");
+    }
     assert_eq!(case.host().read("/proc/sys/net/ipv4/ip_unprivileged_port_start"), before);
-    pod("net.ipv4.ip_unprivileged_port_start", "80", "--net=host").code(254).says("the host's network");
-    pod("kernel.pid_max", "4194304", "--net=none").code(254).says("belongs to the whole host");
-    pod("net.ipv4.no_such_parameter", "1", "--net=none").says("Cannot set the kernel parameter");
+    pod("net.ipv4.ip_unprivileged_port_start", "80", &["--net=host"]).code(254).says("the host's network");
+    pod("kernel.pid_max", "4194304", &["--net=none"]).code(254).says("belongs to the whole host");
+    pod("net.ipv4.no_such_parameter", "1", &["--net=none"]).says("Cannot set the kernel parameter");
 }
