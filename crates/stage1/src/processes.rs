@@ -58,8 +58,8 @@ impl Member {
     }
 
     /// Sends it a signal. One that has ended needs none.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
+    pub fn signal(&self, number: i32) -> Result<()> {
+        match sys::signal::send(self.pidfd.as_fd(), number) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => {
                 Err(error).step(|| format!("send a signal to process {}", self.pid.as_raw_nonzero()))
@@ -183,7 +183,7 @@ pub fn kill(dir: &PodDir, uuid: PodUuid) -> Result<bool> {
         for pid in members {
             // What has ended since needs no more.
             if let Ok(member) = Member::open(dir, uuid, pid) {
-                member.signal(Signal::KILL)?;
+                member.signal(Signal::KILL.as_raw())?;
                 killed.push(member);
             }
         }

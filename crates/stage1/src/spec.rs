@@ -12,7 +12,10 @@ use crate::{Error, Result, isolators};
 const SUPPORTS_NOTIFY: &str = "appc.io/executor/supports-systemd-notify";
 
 /// The annotation of an app that has the number of the signal that asks it to end.
+/// Of an app in a pod: the number or name of the signal that asks it to end.
 const STOP_SIGNAL: &str = "coreos.com/rkt/stage2/stop-signal";
+/// Of an image that was made for other engines: the same.
+const STOP_SIGNAL_OF_IMAGE: &str = "appc.io/docker/stopsignal";
 
 /// The kind of wall around an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ pub fn build(app: &AppInput, options: &Options<'_>, warnings: &mut Vec<String>) 
     spec.search_path = own.environment.get("PATH").map(str::to_owned);
     spec.read_only_root = app.runtime.read_only_root_fs;
     spec.notify = notifies(app)?;
-    spec.stop_signal = app.runtime.annotations.get(STOP_SIGNAL).and_then(|number| number.parse().ok());
+    spec.stop_signal = stop_signal(app);
     spec.watchdog_usec = options.watchdog_usec.filter(|_| spec.notify);
     let handler = |kind| own.event_handler(kind).map(<[String]>::to_vec);
     spec.event_handlers = EventHandlers {
@@ -103,6 +106,13 @@ pub fn build(app: &AppInput, options: &Options<'_>, warnings: &mut Vec<String>) 
 /// The environment of an app as the file `/rkt/env/APP` has it.
 pub fn environment_file(spec: &AppSpec) -> String {
     crate::environment::to_file(&spec.environment)
+}
+
+/// The number of the signal that asks an app to end, where it is not SIGTERM: what the pod says, or else its image. What is no
+/// signal is nobody's wish.
+pub fn stop_signal(app: &AppInput) -> Option<i32> {
+    let of_pod = app.runtime.annotations.get(STOP_SIGNAL);
+    sys::signal::number(of_pod.or_else(|| app.image.annotations.get(STOP_SIGNAL_OF_IMAGE))?)
 }
 
 /// How long apps may take to end before they are killed, in milliseconds: what the pod says, or ten seconds.

@@ -23,14 +23,14 @@ pub fn stop(stop: &Stop) -> Result<()> {
     if stop.force {
         // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
         return match (processes::kill(&dir, stop.uuid)?, Member::recorded(&dir, stop.uuid)) {
-            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL),
+            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL.as_raw()),
             (true, Err(Error::Refused(_))) => Ok(()),
             (_, Err(error)) => Err(error),
         };
     }
     let nspawn = Member::recorded(&dir, stop.uuid)?;
     if supervisor::client::stop(Path::new(CONTROL_SOCKET), false).is_err() {
-        nspawn.signal(Signal::TERM)?;
+        nspawn.signal(Signal::TERM.as_raw())?;
     }
     if nspawn.wait(PATIENCE)? {
         return Ok(());

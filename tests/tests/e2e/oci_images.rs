@@ -1,5 +1,7 @@
 //! OCI and Docker images in layouts and archives of the host: their layers, their configuration, and what is refused.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tar_core::EntryType::{Char, Directory, Regular};
 use tests::aci::{Aci, Entry};
@@ -17,7 +19,11 @@ fn alone() -> Case {
 /// fly wants a volume for every mount point of an image.
 const VOLUME: &str = "--volume=volume-var-data,kind=empty";
 
-under_both_walls!(what_buildah_built_runs, a_file_that_docker_save_wrote_runs);
+under_both_walls!(
+    what_buildah_built_runs,
+    a_file_that_docker_save_wrote_runs,
+    an_image_says_what_signal_asks_its_app_to_end
+);
 
 fn what_buildah_built_runs(case: &Case) {
     built(case.host());
@@ -41,6 +47,25 @@ fn a_file_that_docker_save_wrote_runs(case: &Case) {
     assert!(app_lines(&output.stdout).contains(&"hello there from web in /opt/old"), "{output}");
     let manifest = case.rkt(["image", "cat-manifest", "example.com/team/app:1.5"]).ok().json();
     assert_eq!(manifest["name"], "example.com/team/app");
+}
+
+/// The image is configured with SIGINT. Only its program gets it: a child that knows nothing of it is asked as usual, at the end.
+fn an_image_says_what_signal_asks_its_app_to_end(case: &Case) {
+    built(case.host());
+    let script = "sh -c \"trap 'echo child: INT' INT; trap 'echo child: TERM; exit 0' TERM; echo ready; while :; do sleep 0.1; done\" & \
+                  trap 'echo program: INT; exit 0' INT; trap 'echo program: TERM; exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let image = format!("oci:{BUILT}/layout:latest");
+    let mut pod = case.run([VOLUME, &image, "--exec=/bin/sh", "--", "-c", script]).spawn();
+    pod.wait_for_stdout("up");
+    pod.wait_for_stdout("ready");
+    case.rkt(["stop", &case.uuid()]).ok();
+    let output = pod.wait(Duration::from_secs(20)).success();
+    let lines = app_lines(&output.stdout);
+    assert!(lines.contains(&"program: INT") && !lines.contains(&"program: TERM"), "{output}");
+    assert!(!lines.contains(&"child: INT"), "{output}");
+    if case.stage1() != Stage1::Fly {
+        assert!(lines.contains(&"child: TERM"), "{output}");
+    }
 }
 
 #[test]

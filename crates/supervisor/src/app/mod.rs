@@ -279,7 +279,7 @@ impl App {
             self.say(shared, 3, text.as_bytes());
         }
         let status = ending.status();
-        let asked = u8::try_from(self.stop_signal().as_raw()).unwrap_or(TERM);
+        let asked = self.spec.stop_signal.and_then(|number| u8::try_from(number).ok()).unwrap_or(TERM);
         let obeyed = self.stop_asked
             && (ending == Ending::Killed(asked)
                 || matches!(ending, Ending::Killed(TERM) | Ending::Exited(0x8f)));
@@ -344,17 +344,21 @@ impl App {
             Phase::PostStop | Phase::Draining => {
                 self.deadline.get_or_insert(Instant::now() + shared.grace);
             }
-            Phase::PreStart | Phase::Starting | Phase::Running => self.terminate(shared.grace),
+            Phase::Running => match (self.spec.stop_signal, &self.running) {
+                // Its program knows what that means to its other processes.
+                (Some(number), Some(running)) => {
+                    let _ = sys::signal::send(running.child.pidfd.as_fd(), number);
+                    self.group.signal(Signal::CONT);
+                    self.deadline = Some(Instant::now() + shared.grace);
+                }
+                _ => self.terminate(shared.grace),
+            },
+            Phase::PreStart | Phase::Starting => self.terminate(shared.grace),
         }
     }
 
-    /// What asks it to end.
-    fn stop_signal(&self) -> Signal {
-        self.spec.stop_signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM)
-    }
-
     fn terminate(&mut self, grace: Duration) {
-        self.group.signal(self.stop_signal());
+        self.group.signal(Signal::TERM);
         // Who is stopped could not end.
         self.group.signal(Signal::CONT);
         self.deadline = Some(Instant::now() + grace);
