@@ -98,8 +98,18 @@ pub(crate) fn apply(
             Isolator::CapabilitiesRetain(_) | Isolator::CapabilitiesRemove(_) => {
                 restricts_capabilities = true;
             }
-            Isolator::SeccompRetain(set) => seccomp(app, SetKind::Retain, set, spec, warnings)?,
-            Isolator::SeccompRemove(set) => seccomp(app, SetKind::Remove, set, spec, warnings)?,
+            Isolator::SeccompRetain(set) | Isolator::SeccompRemove(set) => {
+                let kind =
+                    if matches!(isolator, Isolator::SeccompRetain(_)) { SetKind::Retain } else { SetKind::Remove };
+                seccomp(app, kind, set, spec, warnings)?;
+                if !contained && set.errno.is_none() {
+                    warnings.push(format!(
+                        "app {:?}: its seccomp filter kills, and nobody of ours is there to say for which system call: the \
+                         kernel's audit record does, journalctl _AUDIT_TYPE=1326",
+                        app.name()
+                    ));
+                }
+            }
             _ if contained => {
                 return Err(Error::Refused(format!(
                     "App {:?} has the isolator {name:?}, which this stage1 does not enforce; {}",

@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tests::case::Stage1;
 use tests::vm::{self, Vm};
 
+mod audit;
 mod limits;
 mod pod_files;
 mod reboot;
@@ -14,4 +16,15 @@ fn machine() -> (&'static Vm, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     (vm::shared(), turn)
+}
+
+/// Runs a pod as a service with these settings and returns its exit status and what it said.
+fn as_service(vm: &Vm, settings: &str, stage1: Stage1, words: &[&str]) -> (i32, String) {
+    let mut command = vec!["systemd-run", "--quiet", "--wait", "--pipe", "--collect"];
+    command.extend(settings.split_whitespace());
+    let flag = stage1.flag();
+    command.extend(["/usr/bin/rkt", "--insecure-options=image", "run", &flag, "--net=host"]);
+    command.extend(words);
+    let output = vm.exec(command).output();
+    (output.code, format!("{}{}", output.stdout, output.stderr))
 }

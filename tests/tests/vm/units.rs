@@ -2,33 +2,21 @@
 
 use tests::case::Stage1;
 use tests::images;
-use tests::vm::Vm;
 
 /// Prints the signal that ended a child which takes 96 MiB.
 const HOG: &str = r#"my $size = 96 << 20; if (!fork) { my $hog = "x" x $size; exit 0 } wait; print "signal ", $? & 127, "\n""#;
-
-/// Runs a pod as a service with these settings and returns its exit status and what it said.
-fn as_service(vm: &Vm, settings: &str, stage1: Stage1, words: &[&str]) -> (i32, String) {
-    let mut command = vec!["systemd-run", "--quiet", "--wait", "--pipe", "--collect"];
-    command.extend(settings.split_whitespace());
-    let flag = stage1.flag();
-    command.extend(["/usr/bin/rkt", "--insecure-options=image", "run", &flag, "--net=host"]);
-    command.extend(words);
-    let output = vm.exec(command).output();
-    (output.code, format!("{}{}", output.stdout, output.stderr))
-}
 
 #[test]
 fn an_app_with_a_limit_of_its_own() {
     let (vm, _turn) = crate::machine();
     let limited = [images::PERL_NAME, "--memory=48Mi", "--exec=/usr/bin/perl", "--", "-e", HOG];
     for stage1 in [Stage1::Fly, Stage1::Nspawn] {
-        let (code, said) = as_service(vm, "--property=Delegate=yes", stage1, &limited);
+        let (code, said) = crate::as_service(vm, "--property=Delegate=yes", stage1, &limited);
         assert!(code == 0 && said.contains("signal 9"), "{stage1:?} in a delegated unit: {code}\n{said}");
     }
-    let (code, said) = as_service(vm, "", Stage1::Fly, &limited);
+    let (code, said) = crate::as_service(vm, "", Stage1::Fly, &limited);
     assert!(code == 0 && said.contains("signal 0") && said.contains("Delegate=yes"), "fly: {code}\n{said}");
-    let (code, said) = as_service(vm, "", Stage1::Nspawn, &limited);
+    let (code, said) = crate::as_service(vm, "", Stage1::Nspawn, &limited);
     assert!(code == 254 && said.contains("Delegate=yes"), "nspawn: {code}\n{said}");
 }
 
@@ -38,7 +26,7 @@ fn the_unit_limits_all_of_the_pod() {
     let plain = [images::PERL_NAME, "--exec=/usr/bin/perl", "--", "-e", HOG];
     for stage1 in [Stage1::Fly, Stage1::Nspawn] {
         let (_, said) =
-            as_service(vm, "--property=MemoryMax=64M --property=OOMPolicy=continue", stage1, &plain);
+            crate::as_service(vm, "--property=MemoryMax=64M --property=OOMPolicy=continue", stage1, &plain);
         assert!(said.contains("signal 9"), "{stage1:?}: {said}");
     }
 }
@@ -61,9 +49,9 @@ fn a_pod_with_a_limit_of_its_own() {
     vm.write("/root/pod.json", manifest.to_string());
     for stage1 in [Stage1::Fly, Stage1::Nspawn] {
         let words = ["--pod-manifest=/root/pod.json"];
-        let (code, said) = as_service(vm, "--property=Delegate=yes", stage1, &words);
+        let (code, said) = crate::as_service(vm, "--property=Delegate=yes", stage1, &words);
         assert!(code == 0 && said.contains("signal 9"), "{stage1:?} in a delegated unit: {code}\n{said}");
     }
-    let (code, said) = as_service(vm, "", Stage1::Nspawn, &["--pod-manifest=/root/pod.json"]);
+    let (code, said) = crate::as_service(vm, "", Stage1::Nspawn, &["--pod-manifest=/root/pod.json"]);
     assert!(code == 254 && said.contains("Delegate=yes"), "nspawn: {code}\n{said}");
 }
