@@ -152,7 +152,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     if let Some(joined) = joined {
         namespace::join(joined.netns.as_fd(), Kind::Network)
             .step(|| "enter the pod's network namespace".to_owned())?;
-        sysctls::set_network(of_network)?;
+        sysctls::set_network(of_network, run.private_users)?;
     }
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);

@@ -4,24 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use appc::Isolator;
+use appc::sysctl::Sysctl;
 
 use crate::args::{Ipc, Network, Run};
 use crate::{Context, Error, Pod, Result};
 
-/// Those of the IPC namespace, and what others of it begin with; see ipc_namespaces(7).
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-];
-const QUEUES: &str = "fs.mqueue.";
-/// What those of the network namespace begin with.
-const NETWORK: &str = "net.";
+/// The one that names groups: those of whoever writes it.
+const GROUPS: &str = "net.ipv4.ping_group_range";
 
 /// Values of kernel parameters, by name.
 pub type Parameters = BTreeMap<String, String>;
@@ -52,7 +41,8 @@ pub fn of(pod: &Pod, run: &Run) -> Result<Sysctls> {
         let Isolator::Sysctl(parameters) = isolator else { continue };
         for (name, value) in parameters {
             check(name, run.network == Network::Host, run.ipc == Ipc::Parent)?;
-            let of_kind = if name.starts_with(NETWORK) { &mut all.network } else { &mut all.ipc };
+            let is_of_network = Sysctl::owner(name) == Ok(Sysctl::Network);
+            let of_kind = if is_of_network { &mut all.network } else { &mut all.ipc };
             of_kind.insert(name.clone(), value.clone());
         }
     }
@@ -60,47 +50,58 @@ pub fn of(pod: &Pod, run: &Run) -> Result<Sysctls> {
 }
 
 /// Sets parameters of the network namespace that this process is in. One that was made outside of the pod's user namespace
-/// takes them from nobody within.
+/// takes them from nobody within. `users` has the first of the pod's ids on the host and how many there are, if they are none
+/// of the host's.
 ///
 /// # Errors
 /// When the kernel does not have a parameter, or does not take its value.
-pub fn set_network(parameters: &Parameters) -> Result<()> {
+pub fn set_network(parameters: &Parameters, users: Option<(u32, u32)>) -> Result<()> {
     for (name, value) in parameters {
-        std::fs::write(Path::new("/proc/sys").join(name.replace('.', "/")), value)
-            .step(|| format!("set the kernel parameter {name} to {value:?}"))?;
+        let of_host = users.filter(|_| name == GROUPS).and_then(|users| groups_of_host(value, users));
+        std::fs::write(
+            Path::new("/proc/sys").join(name.replace('.', "/")),
+            of_host.as_ref().unwrap_or(value),
+        )
+        .step(|| format!("set the kernel parameter {name} to {value:?}"))?;
     }
     Ok(())
+}
+
+/// Groups of the pod as the host knows them; what is no list of numbers is left to the kernel to refuse.
+fn groups_of_host(value: &str, (first, count): (u32, u32)) -> Option<String> {
+    let number =
+        |word: &str| Some(first.saturating_add(word.parse::<u32>().ok()?.min(count.saturating_sub(1))));
+    let numbers: Option<Vec<u32>> = value.split_whitespace().map(number).collect();
+    Some(numbers?.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
 }
 
 fn check(name: &str, network_is_shared: bool, ipc_is_shared: bool) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::Refused(format!("The pod has the isolator \"os/unix/sysctl\" with {name:?}, {why}")))
     };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !name.split('.').all(|part| !part.is_empty() && part.bytes().all(plain)) {
-        return refuse("which is not the name of a kernel parameter (such as net.core.somaxconn)");
-    }
-    if name.starts_with(NETWORK) {
-        if network_is_shared {
-            return refuse(
-                "which would change the host's network: give the pod one of its own, or set it on the host",
-            );
+    match Sysctl::owner(name) {
+        Err(_) => refuse("which is not the name of a kernel parameter (such as net.core.somaxconn)"),
+        Ok(Sysctl::Network) if network_is_shared => refuse(
+            "which would change the host's network: give the pod one of its own, or set it on the host",
+        ),
+        Ok(Sysctl::Ipc) if ipc_is_shared => {
+            refuse("which would change the host's IPC: leave --ipc=parent out, or set it on the host")
         }
-    } else if IPC.contains(&name) || name.starts_with(QUEUES) {
-        if ipc_is_shared {
-            return refuse(
-                "which would change the host's IPC: leave --ipc=parent out, or set it on the host",
-            );
-        }
-    } else {
-        return refuse("which belongs to the whole host: set it there (sysctl.d)");
+        Ok(Sysctl::Host) => refuse("which belongs to the whole host: set it there (sysctl.d)"),
+        Ok(Sysctl::Network | Sysctl::Ipc) => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_the_pods() {
+        assert_eq!(groups_of_host("0\t2147483647", (65_536, 65_536)).as_deref(), Some("65536 131071"));
+        assert_eq!(groups_of_host("1 0", (100, 10)).as_deref(), Some("101 100"));
+        assert_eq!(groups_of_host("all", (100, 10)), None);
+    }
 
     #[test]
     fn only_what_is_the_pods_own() {

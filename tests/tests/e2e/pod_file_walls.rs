@@ -109,7 +109,7 @@ fn an_imported_quadlet_serves(case: &Case) {
         format!(
             "[Unit]\nDescription=From podman\n[Container]\nImage=oci:{image}\n\
              Exec='echo $GREETING; exec httpd -f -p 80 -h /www'\n\
-             PublishPort=127.0.0.1:{port}:80\nSysctl=net.ipv4.ip_unprivileged_port_start=80\nVolume={}:/www:ro\n\
+             PublishPort=127.0.0.1:{port}:80\nUserNS=auto\nSysctl=net.ipv4.ip_unprivileged_port_start=80\nVolume={}:/www:ro\n\
              EnvironmentFile=./quadlet.env{device}\nHealthCmd=/bin/wget -q -O /dev/null http://127.0.0.1/\nHealthInterval=1s\n\
              HostName=quadlet\nReadOnly=true\nDropCapability=all\nNoNewPrivileges=true\nLogDriver=journald\n\
              [Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n",
