@@ -185,9 +185,12 @@ impl Reader<'_> {
                 Err(Fate::Changed("the name of the file is the pod's; Service= names its service"))
             }
             "ShmSize" => Err(Fate::Lost("/dev/shm has no size of its own")),
-            "IP" | "IP6" | "NetworkAlias" => {
-                Err(Fate::Lost("addresses are given with the network: Network=NAME:IP=ADDRESS"))
+            "IP" => {
+                self.address = Some(one.clone());
+                Ok(Fate::Done)
             }
+            "IP6" => Err(Fate::Lost("a network gives addresses of IPv6 as it is configured")),
+            "NetworkAlias" => Err(Fate::Lost("pods are not found by name: AddHost= names others")),
             "SecurityLabelDisable"
             | "SecurityLabelFileType"
             | "SecurityLabelLevel"

@@ -31,6 +31,8 @@ struct Reader<'a> {
     /// The only app of its pod: limits of it are the pod's.
     is_alone: bool,
     has_host_network: bool,
+    /// `IP=`, which belongs to a network that may come later.
+    address: Option<Assignment>,
 }
 
 /// What became of one key.
@@ -75,6 +77,7 @@ pub(super) fn pod(
         let fate = reader.pod_key(assignment).unwrap_or_else(|fate| fate);
         reader.note(assignment, fate);
     }
+    reader.place_address();
     for member in members {
         let sections = syntax::parse(member, notes);
         for section in
@@ -164,6 +167,7 @@ impl<'a> Reader<'a> {
             ready: None,
             is_alone,
             has_host_network: false,
+            address: None,
         }
     }
 
@@ -215,6 +219,7 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) {
+        self.place_address();
         match (self.entrypoint.take(), self.arguments.take()) {
             (Some(entrypoint), arguments) => {
                 self.app.push(line("Exec", entrypoint.into_iter().chain(arguments.unwrap_or_default())));

@@ -2,6 +2,9 @@
 
 use super::{Fate, Reader, Result};
 
+/// Networks whose addresses nobody asks for. Podman's own one is another than rkt's.
+const HAVE_NONE: [&str; 3] = ["Network=host", "Network=none", "Network=default"];
+
 impl Reader<'_> {
     pub(super) fn publish(&mut self, text: &str) -> Result<Fate> {
         let (mapping, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -31,16 +34,51 @@ impl Reader<'_> {
     }
 
     pub(super) fn network(&mut self, text: &str) -> Result<Fate> {
-        let name = text.split(':').next().unwrap_or_default();
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
         match name {
             "host" | "none" => self.pod_line("Network", name),
-            "" | "bridge" | "pasta" | "slirp4netns" | "private" => self.pod_line("Network", "default"),
+            "" | "bridge" | "pasta" | "slirp4netns" | "private" => {
+                self.pod_line("Network", "default")?;
+                if options.is_empty() {
+                    return Ok(Fate::Done);
+                }
+                Err(Fate::Changed(
+                    "its options are left out: the network \"default\" is configured in /etc/rkt/net.d",
+                ))
+            }
             "container" | "ns" => Err(Fate::Lost("a pod has networks of its own: put the apps into one pod")),
             _ => {
-                let bare = name.strip_suffix(".network").unwrap_or(name).to_owned();
-                self.pod_line("Network", &bare)?;
-                Err(Fate::Changed("a network of this name must be configured in /etc/rkt/net.d"))
+                let mut line = name.strip_suffix(".network").unwrap_or(name).to_owned();
+                let mut others = false;
+                for option in options.split(',').filter(|option| !option.is_empty()) {
+                    match option.strip_prefix("ip=") {
+                        Some(address) if !address.contains(':') => line.push_str(&format!(":IP={address}")),
+                        _ => others = true,
+                    }
+                }
+                self.pod_line("Network", &line)?;
+                Err(Fate::Changed(if others {
+                    "a network of this name must be configured in /etc/rkt/net.d; options other than an IPv4 address are left out"
+                } else {
+                    "a network of this name must be configured in /etc/rkt/net.d"
+                }))
             }
         }
+    }
+
+    /// Gives the pod's network the address that `IP=` asks for.
+    pub(super) fn place_address(&mut self) {
+        let Some(one) = self.address.take() else { return };
+        let address = self.text(&one);
+        let is_network = |line: &&mut String| line.starts_with("Network=");
+        let mut networks: Vec<&mut String> = self.output.pod.iter_mut().filter(is_network).collect();
+        let fate = match networks.as_mut_slice() {
+            [network] if !HAVE_NONE.contains(&network.as_str()) && !network.contains(':') => {
+                network.push_str(&format!(":IP={address}"));
+                Fate::Done
+            }
+            _ => Fate::Lost("an address belongs to a network that is configured: Network=NAME:IP=ADDRESS"),
+        };
+        self.note(&one, fate);
     }
 }
