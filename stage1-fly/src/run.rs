@@ -227,13 +227,7 @@ fn journal_streams(spec: &AppSpec, unit: &str) -> [Option<OwnedFd>; 2] {
     if !journal::stdout_is_journal() {
         return [None, None];
     }
-    let stream = journal::Stream {
-        identifier: &spec.name,
-        unit,
-        priority: journal::Priority::Info,
-        level_prefix: true,
-    };
-    match stream.open() {
+    match journal::Stream::of_app(&spec.name, unit).open() {
         Ok(output) => {
             let errors = if same_file() { output.try_clone().ok() } else { None };
             [Some(output), errors]

@@ -69,8 +69,12 @@ fn lay_one(uuid: PodUuid, number: u8, network: &Joined) -> Result<(Interface, Ow
     let name = &network.if_name;
     let step = || format!("connect {name} of network {:?} with the machine", network.net_name);
     let read = |file: &str| std::fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
-    let mut routes = routes4(&read("route"), name);
-    routes.extend(routes6(&read("ipv6_route"), name));
+    let (v4, v6) = (read("route"), read("ipv6_route"));
+    let routes = sys::routes::parse4(&v4)
+        .chain(sys::routes::parse6(&v6))
+        .filter(|route| route.interface == *name)
+        .map(|route| Route { destination: route.destination, gateway: route.gateway })
+        .collect();
     let addresses: Vec<(IpAddr, u8)> = addresses(network).collect();
     let mtu = interface::mtu(name).step(step)?;
     let index = interface::index(name).step(step)?;
@@ -106,79 +110,9 @@ fn addresses(network: &Joined) -> impl Iterator<Item = (IpAddr, u8)> {
     [v4(), v6()].into_iter().flatten()
 }
 
-/// Of `/proc/net/route`: interface, destination, gateway, flags, …, mask; addresses as the processor has them in memory.
-fn routes4(text: &str, name: &str) -> Vec<Route> {
-    const GATEWAY: u32 = 2;
-    let route = |line: &str| -> Option<Route> {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [interface, destination, gateway, flags, _, _, _, mask, ..] = fields[..] else { return None };
-        let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
-        let flags = u32::from_str_radix(flags, 16).ok()?;
-        let prefix = u8::try_from(u32::from(address(mask)?).leading_ones()).ok()?;
-        let gateway = if flags & GATEWAY == 0 { None } else { Some(address(gateway)?.into()) };
-        (interface == name).then_some(Route { destination: (address(destination)?.into(), prefix), gateway })
-    };
-    text.lines().filter_map(route).collect()
-}
-
-/// Of `/proc/net/ipv6_route`: destination, prefix, source, prefix, next hop, metric, counts, flags, interface.
-fn routes6(text: &str, name: &str) -> Vec<Route> {
-    const GATEWAY: u32 = 2;
-    const REJECT: u32 = 0x200;
-    const LOCAL: u32 = 0x8000_0000;
-    let route = |line: &str| -> Option<Route> {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [destination, prefix, _, _, hop, _, _, _, flags, interface] = fields[..] else { return None };
-        let address = |hex: &str| Some(Ipv6Addr::from(u128::from_str_radix(hex, 16).ok()?));
-        let (to, flags) = (address(destination)?, u32::from_str_radix(flags, 16).ok()?);
-        // The guest's kernel makes those of the link itself.
-        if interface != name
-            || flags & (REJECT | LOCAL) != 0
-            || to.is_multicast()
-            || to.is_unicast_link_local()
-        {
-            return None;
-        }
-        let gateway = if flags & GATEWAY == 0 { None } else { Some(address(hop)?.into()) };
-        Some(Route { destination: (to.into(), u8::from_str_radix(prefix, 16).ok()?), gateway })
-    };
-    text.lines().filter_map(route).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_as_the_kernel_lists_them() {
-        let text = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-                    eth0\t00000000\t011C10AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                    eth1\t00000000\t01020304\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                    eth0\t001C10AC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-        let routes = routes4(text, "eth0");
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(routes.len(), 2);
-        assert_eq!(routes[0], Route { destination: (ip("0.0.0.0"), 0), gateway: Some(ip("172.16.28.1")) });
-        assert_eq!(routes[1], Route { destination: (ip("172.16.28.0"), 24), gateway: None });
-        let zero = "0".repeat(32);
-        let line = |to: &str, prefix: &str, hop: &str, flags: &str, name: &str| {
-            format!("{to} {prefix} {zero} 00 {hop} 00000400 00000001 00000000 {flags} {name}\n")
-        };
-        let (net, hop) = ("fd010203000000000000000000000000", "fd010203000000000000000000000001");
-        let text = [
-            line(net, "40", &zero, "00000001", "eth0"),
-            line(&zero, "00", hop, "00000003", "eth0"),
-            line("fe800000000000000000000000000000", "40", &zero, "00000001", "eth0"),
-            line("ff000000000000000000000000000000", "08", &zero, "00000001", "eth0"),
-            line(hop, "80", &zero, "80200001", "eth0"),
-            line(&zero, "00", &zero, "00200200", "lo"),
-        ]
-        .concat();
-        let routes = routes6(&text, "eth0");
-        assert_eq!(routes.len(), 2);
-        assert_eq!(routes[0], Route { destination: (ip("fd01:203::"), 64), gateway: None });
-        assert_eq!(routes[1], Route { destination: (ip("::"), 0), gateway: Some(ip("fd01:203::1")) });
-    }
 
     #[test]
     fn hardware_addresses_are_local_and_differ() {

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use sys::routes::Route;
+
 use crate::error::Context;
 use crate::ports::{Claim, Claims};
 use crate::record::Record;
@@ -119,23 +121,17 @@ fn interface_behind(
 
 /// The interface of the most particular route to `to` in the text of `/proc/net/route`, the default route aside.
 fn route(table: &str, to: Ipv4Addr) -> Option<String> {
-    let to = u32::from(to);
-    let mut best: Option<(u32, &str)> = None;
-    for line in table.lines().skip(1) {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let number = |index: usize| {
-            let field = fields.get(index)?;
-            // Written as the machine reads the bytes of the network.
-            u32::from_str_radix(field, 16).ok().map(|number| u32::from_be_bytes(number.to_ne_bytes()))
-        };
-        let (Some(destination), Some(mask), Some(name)) = (number(1), number(7), fields.first()) else {
-            continue;
-        };
-        if mask != 0 && to & mask == destination && best.is_none_or(|(widest, _)| mask > widest) {
-            best = Some((mask, name));
+    let leads_there = |route: &Route| match route.destination {
+        (IpAddr::V4(_), 0) | (IpAddr::V6(_), _) => false,
+        (IpAddr::V4(net), prefix) => {
+            let mask = u32::MAX << (32 - u32::from(prefix));
+            u32::from(to) & mask == u32::from(net)
         }
-    }
-    best.map(|(_, name)| name.to_owned())
+    };
+    sys::routes::parse4(table)
+        .filter(leads_there)
+        .max_by_key(|route| route.destination.1)
+        .map(|route| route.interface)
 }
 
 #[cfg(test)]

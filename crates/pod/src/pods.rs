@@ -76,8 +76,13 @@ impl Glance<'_> {
     fn shares(&self, group: String, uuid: PodUuid) -> bool {
         let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
         let pods = sharing.entry(group).or_insert_with_key(|group| self.pods.cgroups.members_of(group).ok());
-        pods.as_ref().is_none_or(|pods| pods.contains(&uuid))
+        is_among(pods.as_ref(), uuid)
     }
+}
+
+/// Whether a pod is one of those that stand in a group. Who cannot see takes it for one that is.
+fn is_among(pods: Option<&HashSet<PodUuid>>, uuid: PodUuid) -> bool {
+    pods.is_none_or(|pods| pods.contains(&uuid))
 }
 
 impl Pods {
@@ -227,7 +232,7 @@ impl Pods {
         if let Some(group) = pod.dir.service_cgroup()? {
             return Ok(match glance {
                 Some(glance) => glance.shares(group, pod.uuid),
-                None => self.cgroups.members_of(&group).map_or(true, |pods| pods.contains(&pod.uuid)),
+                None => is_among(self.cgroups.members_of(&group).ok().as_ref(), pod.uuid),
             });
         }
         if glance.and_then(|glance| glance.named.as_ref()).is_some_and(|named| !named.contains(&pod.uuid)) {

@@ -1,6 +1,6 @@
 //! What apps are told of the metadata service: `AC_METADATA_URL`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use executor::AppSpec;
 
@@ -47,13 +47,11 @@ fn unreachable() -> Error {
     )
 }
 
-/// The gateway of the default route. Addresses are written as the numbers that they are in this machine's order.
+/// The gateway of the default route.
 fn gateway(routes: &str) -> Option<Ipv4Addr> {
-    routes.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (destination, gateway) = (fields.next()?, fields.next()?);
-        let gateway = u32::from_str_radix(gateway, 16).ok().filter(|gateway| *gateway != 0)?;
-        (destination == "00000000").then(|| Ipv4Addr::from(gateway.to_ne_bytes()))
+    sys::routes::parse4(routes).find_map(|route| match route.gateway? {
+        IpAddr::V4(gateway) if route.destination.1 == 0 => Some(gateway),
+        _ => None,
     })
 }
 

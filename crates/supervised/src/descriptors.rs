@@ -47,13 +47,7 @@ pub fn streams(specs: &[AppSpec], group: &PodGroup) -> Vec<(String, OwnedFd)> {
             if !matches!(mode, OutputMode::Log | OutputMode::Stream) {
                 continue;
             }
-            let stream = journal::Stream {
-                identifier: &spec.name,
-                unit,
-                priority: journal::Priority::Info,
-                level_prefix: true,
-            };
-            match stream.open() {
+            match journal::Stream::of_app(&spec.name, unit).open() {
                 Ok(stream) => streams.push((format!("{output}-{}", spec.name), stream)),
                 // Then the supervisor copies, to where our own output goes.
                 Err(error) => warn(&format!("no journal stream for app {:?}: {error}", spec.name)),

@@ -16,6 +16,7 @@
 //! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`; links, addresses, routes |
 //! | [`landlock`] | `landlock_create_ruleset` and its companions |
 //! | [`seccomp`] | `seccomp` |
+//! | [`routes`] | `/proc/net/route`, `/proc/net/ipv6_route` |
 //! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
 //! | [`terminal`] | `ioctl` `TIOCSCTTY` |
 //!
@@ -32,6 +33,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod path;
 pub mod process;
+pub mod routes;
 pub mod seccomp;
 pub mod seccomp_notify;
 pub mod signal;

@@ -71,7 +71,12 @@ pub struct Stream<'a> {
     pub level_prefix: bool,
 }
 
-impl Stream<'_> {
+impl<'a> Stream<'a> {
+    /// That of an app, whose lines may say their priority.
+    pub fn of_app(name: &'a str, unit: &'a str) -> Self {
+        Stream { identifier: name, unit, priority: Priority::Info, level_prefix: true }
+    }
+
     fn header(&self) -> String {
         let line = |text: &str| text.replace('\n', " ");
         let Stream { identifier, unit, priority, level_prefix } = self;
