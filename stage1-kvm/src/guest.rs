@@ -9,7 +9,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
 use supervisor::client::window_size;
-use supervisor::link::{Flow, Interface, Kind, Link, Start, StreamOf, Terminal, unblocked};
+use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, StreamOf, Terminal, unblocked};
 
 /// Bytes of randomness for the guest.
 const SEED: usize = 64;
@@ -27,10 +27,12 @@ pub(crate) struct Outside {
     pub(crate) notify: bool,
     /// `/sys` can be written to.
     pub(crate) writable_sys: bool,
-    /// Paths in the guest's root of what is mounted there on the host.
-    pub(crate) mounts: Vec<String>,
+    /// Apps, and paths in their roots of what is mounted there on the host.
+    pub(crate) mounts: Vec<(String, String)>,
     /// Network interfaces.
     pub(crate) interfaces: Vec<Interface>,
+    /// Sockets of the unit.
+    pub(crate) listeners: Vec<Listener>,
 }
 
 /// What the monitor keeps of it.
@@ -50,6 +52,7 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
         writable_sys: outside.writable_sys,
         mounts: outside.mounts,
         interfaces: outside.interfaces,
+        listeners: outside.listeners,
         ..Start::default()
     };
     if outside.terminal {

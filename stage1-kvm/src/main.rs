@@ -20,9 +20,11 @@ mod process;
 mod qemu;
 mod run;
 mod settings;
+mod sockets;
 mod virtiofsd;
 mod wires;
 
+use supervised::app::app_of_machine;
 use supervised::attach::attach;
 use supervised::enter::enter;
 use supervised::signal::signal;
@@ -35,15 +37,8 @@ const FLAVOR: stage1::Flavor = stage1::Flavor {
     gc: gc::gc,
     stop,
     signal,
-    supervised: Some(stage1::Supervised { attach, app }),
+    supervised: Some(stage1::Supervised { attach, app: app_of_machine }),
 };
-
-/// The file server and the guest do not see what is mounted for an app later.
-fn app(_: &stage1::args::App) -> stage1::Result<()> {
-    Err(stage1::Error::Refused(
-        "Apps of a pod in a machine do not come and go (rkt app): use stage1-nspawn".to_owned(),
-    ))
-}
 
 fn main() -> std::process::ExitCode {
     stage1::main(&FLAVOR)

@@ -21,6 +21,7 @@ use systemd::notify::Notifier;
 use crate::console::{Complaints, Console};
 use crate::guest;
 use crate::process::Running;
+use crate::sockets::HostSocket;
 
 /// How long the last output may take to get out when its reader is slow.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub(crate) struct Monitor {
     pub(crate) console: Console,
     pub(crate) control: OwnedFd,
     pub(crate) signals: OwnedFd,
+    /// Sockets of the unit, whose connections go to the guest.
+    pub(crate) sockets: Vec<HostSocket>,
     pub(crate) complaints: Complaints,
     pub(crate) hypervisor: Running,
     pub(crate) file_server: Running,
@@ -50,6 +53,8 @@ pub(crate) struct Monitor {
     pub(crate) deadline: Instant,
     pub(crate) limit: Duration,
     pub(crate) state: State,
+    /// The pod has been asked to end: who connects now is for the next one.
+    pub(crate) is_stopping: bool,
 }
 
 /// How far the guest is.
@@ -73,6 +78,7 @@ enum Watched {
     Hypervisor,
     FileServer,
     Notifications,
+    Socket(usize),
 }
 
 impl Monitor {
@@ -131,6 +137,12 @@ impl Monitor {
         if self.state == State::Running {
             watched.push((Watched::Control, self.control.as_fd(), PollFlags::IN));
         }
+        if self.state == State::Running && !self.is_stopping && self.link.has_room() {
+            let sockets = self.sockets.iter().enumerate();
+            watched.extend(
+                sockets.map(|(number, socket)| (Watched::Socket(number), socket.as_fd(), PollFlags::IN)),
+            );
+        }
         watched.extend(
             self.notifications.iter().map(|socket| (Watched::Notifications, socket.as_fd(), PollFlags::IN)),
         );
@@ -154,6 +166,7 @@ impl Monitor {
             Watched::Console => _ = self.console.read(),
             Watched::Complaints => self.complaints.read(),
             Watched::Control => self.accept(),
+            Watched::Socket(number) => self.sockets[number].accept(number, &mut self.link),
             Watched::Signals => self.hear_signals()?,
             Watched::Notifications => self.pass_notifications(),
             Watched::Hypervisor => return self.machine_is_gone(),
@@ -184,7 +197,7 @@ impl Monitor {
         })?;
         match (report, &self.state) {
             (Report::Hello { protocol: PROTOCOL }, State::Booting) => match self.start.take() {
-                Some(start) => self.link.notice(&Order::Start(guest::now(start)?)),
+                Some(start) => self.link.notice(&Order::Start(Box::new(guest::now(start)?))),
                 None => return Err(Error::Refused("The guest has started twice, and was killed".to_owned())),
             },
             (Report::Hello { protocol }, _) => {
@@ -261,6 +274,7 @@ impl Monitor {
         if self.state == State::Booting {
             return Err(Error::Refused("The pod was stopped before it had started".to_owned()));
         }
+        self.is_stopping = true;
         let step = || "ask the supervisor to stop".to_owned();
         let (ours, theirs) = UnixStream::pair().step(step)?;
         theirs.set_nonblocking(true).step(step)?;
@@ -299,7 +313,11 @@ impl Monitor {
                         self.pass_notifications();
                         true
                     }
-                    Watched::Link(_) | Watched::Control | Watched::Console | Watched::Complaints => true,
+                    Watched::Link(_)
+                    | Watched::Control
+                    | Watched::Socket(_)
+                    | Watched::Console
+                    | Watched::Complaints => true,
                     Watched::Signals | Watched::Hypervisor | Watched::FileServer => false,
                 };
                 if !handled {

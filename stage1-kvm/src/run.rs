@@ -17,10 +17,12 @@ use stage1::network_files::NameFiles;
 use stage1::spec::{Limits, Policy};
 use stage1::{Context, Error, Pod, Result, attach, pod_limits, sysctls, warn};
 use supervised::apps;
-use supervised::descriptors::{listen_for_control, streams};
+use supervised::descriptors::{listen_for_control, share_out};
+use supervised::metadata;
 use supervised::networks::{self, Home};
 use supervisor::client::RawMode;
 use supervisor::link::{Link, Side};
+use sys::mount::{Attributes, Propagation};
 use systemd::journal;
 use systemd::notify::Notifier;
 use systemd::pod_group::{self, Owner, PodGroup};
@@ -33,6 +35,7 @@ use crate::machine::{self, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
 use crate::settings::Settings;
+use crate::sockets::HostSocket;
 use crate::virtiofsd::{self, Virtiofsd};
 use crate::wires;
 
@@ -58,7 +61,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     }
     let (qemu, virtiofsd) = (Qemu::find(accelerator)?, Virtiofsd::find()?);
     let pod = Pod::open(Current::open()?)?;
-    if pod.apps.is_empty() {
+    if pod.apps.is_empty() && !run.mutable {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
     }
     let uuid = run.uuid.to_string();
@@ -74,15 +77,23 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // The guest's own kernel enforces them.
     let limits = Limits::Enforced(CONTROLLERS.map(str::to_owned).to_vec());
     let mut specs = apps::specs(&pod, run, &limits)?;
-    refuse_sockets(&pod)?;
+    let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     apps::mount_volumes(&pod, &mut specs)?;
-    refuse_devices(&specs)?;
-    apps::write_files(&pod, run, &specs, &sysctls::of(&pod, run)?.all(), "kvm", Some(run.hostname()))?;
+    apps::refuse_devices(&specs)?;
+    if run.mutable {
+        share_later_mounts(&pod)?;
+    }
+    let sysctls = sysctls::of(&pod, run)?.all();
+    apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))?;
     pod.current
         .dir
         .write("stage1/rootfs/etc/machine-id", format!("{}\n", uuid.replace('-', "")).as_bytes())?;
     pod.current.write_subcgroup(group.group.path())?;
-    let joined = networks::join(&pod, run, &home, &[])?;
+    let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
+    let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
+        Ok(true) => apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname())),
+        announced => announced.map(|_| ()),
+    };
     let names = NameFiles {
         resolv_conf: run.resolv_conf,
         of_network: joined.as_ref().and_then(|joined| joined.resolv_conf.as_deref()),
@@ -100,9 +111,11 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         joined: joined.as_ref(),
     };
     let name = machine_name(run.uuid);
-    let ended = names
-        .prepare(pod.current.dir.open_directory("stage1/rootfs")?.as_fd())
-        .and_then(|()| monitor(&pod, run, &parts, &clock))
+    let ended = announced
+        .and_then(|()| Ok(pod.current.dir.open_directory("stage1/rootfs")?))
+        .and_then(|root| names.prepare(root.as_fd()))
+        .and_then(|()| HostSocket::take(sockets))
+        .and_then(|sockets| monitor(&pod, run, &parts, sockets, &clock))
         .and_then(|(monitor, raw)| {
             let registered = register(&name, run, &group);
             let status = monitor.run();
@@ -162,45 +175,28 @@ fn refuse_what_cannot_be(run: &Run) -> Result<()> {
             return Err(Error::Refused(format!("A pod of stage1-kvm cannot have {what}")));
         }
     }
-    for (asked, what) in [
-        (run.mutable, "pods whose apps come and go (rkt app sandbox)"),
-        (run.mds_token.is_some(), "the metadata service (--mds-register)"),
-    ] {
-        if asked {
-            return Err(Error::Refused(format!("This stage1 does not support {what} yet")));
-        }
-    }
     Ok(())
 }
 
-fn refuse_sockets(pod: &Pod) -> Result<()> {
-    let listen = systemd::listen::take();
-    for app in &pod.apps {
-        if !stage1::sockets::of_app(app, &pod.manifest, &listen).is_empty() {
-            return Err(Error::Refused(format!(
-                "App {:?} wants a socket of its unit (socketActivated), and sockets of the host cannot go into a machine: \
-                 forward the port (--port), or use stage1-nspawn",
-                app.name()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn refuse_devices(specs: &[AppSpec]) -> Result<()> {
-    for spec in specs {
-        if let Some(mount) = spec.mounts.iter().find(|mount| mount.device) {
-            return Err(Error::Refused(format!(
-                "The volume at {} of app {:?} is a device of the host, which a machine does not have: use stage1-nspawn",
-                mount.path, spec.name
-            )));
-        }
-    }
-    Ok(())
+/// Lets the file server, which is started in a mount namespace of its own, see what is mounted for apps later.
+fn share_later_mounts(pod: &Pod) -> Result<()> {
+    let step = || "share the root of the stage1".to_owned();
+    let root = pod.current.dir.open_directory("stage1/rootfs")?;
+    // It may be a plain directory (--no-overlay).
+    sys::mount::bind(root.as_fd(), root.as_fd(), true).step(step)?;
+    let top = pod.current.dir.open_directory("stage1/rootfs")?;
+    let shared = Attributes { propagation: Some(Propagation::Shared), ..Attributes::default() };
+    sys::mount::set_attributes(top.as_fd(), &shared, true).step(step)
 }
 
 /// Starts the helpers. While the raw mode lives the terminal is in it.
-fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Monitor, Option<RawMode>)> {
+fn monitor(
+    pod: &Pod,
+    run: &Run,
+    parts: &Parts<'_>,
+    sockets: Vec<HostSocket>,
+    clock: &Clock,
+) -> Result<(Monitor, Option<RawMode>)> {
     let Parts { settings, accelerator, qemu, virtiofsd, specs, of_pod, group, joined } = parts;
     let stdin = io::stdin();
     let terminal = run.interactive && rustix::termios::isatty(&stdin);
@@ -210,14 +206,17 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
         Some(joined) => wires::lay(run.uuid, &joined.netns)?,
         None => (Vec::new(), Vec::new()),
     };
+    let mut shapes = specs.to_vec();
+    // Those that come later, as one without limits.
+    shapes.extend(run.mutable.then(|| AppSpec::new("later", &[])));
     let machine = Machine {
         uuid: run.uuid,
         accelerator: *accelerator,
         model,
-        memory_mib: machine::memory_mib(specs, of_pod.memory_bytes),
+        memory_mib: machine::memory_mib(&shapes, of_pod.memory_bytes),
         // Emulated processors share the work of the host's badly, and each takes its time to start.
         cpus: machine::cpus(
-            specs,
+            &shapes,
             of_pod.cpu_milli,
             if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() },
         ),
@@ -259,23 +258,21 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
     descriptors.extend(connections.descriptors());
     let hypervisor = command.spawn(&descriptors)?;
     let mut link = Link::new(port, Side::Host);
-    let mut inherited = streams(specs, group);
-    if inherited.is_empty() {
-        inherited.extend(journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket))));
-    }
+    // No streams of the journal, which takes what comes over them for the monitor's own words: it may look for the pod's
+    // control group too late, when the monitor has ended. Entries name their pod.
+    let entries = journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket)));
     let outside = Outside {
-        inherited,
+        inherited: entries.into_iter().collect(),
         interactive: run.interactive,
         terminal,
         notify: notifier.is_some(),
         writable_sys: run.insecure.paths,
         mounts: specs
             .iter()
-            .flat_map(|spec| {
-                spec.mounts.iter().map(|mount| format!("/opt/stage2/{}/rootfs{}", spec.name, mount.path))
-            })
+            .flat_map(|spec| spec.mounts.iter().map(|mount| (spec.name.clone(), mount.path.clone())))
             .collect(),
         interfaces,
+        listeners: sockets.iter().map(HostSocket::listener).collect(),
     };
     let (start, kept) = guest::connect(&mut link, outside)?;
     let raw = if terminal {
@@ -292,6 +289,7 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
         console: Console::new(console, run.uuid.to_string(), run.debug),
         control,
         signals,
+        sockets,
         complaints,
         hypervisor,
         file_server,
@@ -303,6 +301,7 @@ fn monitor(pod: &Pod, run: &Run, parts: &Parts<'_>, clock: &Clock) -> Result<(Mo
         deadline: Instant::now() + limit,
         limit,
         state: State::Booting,
+        is_stopping: false,
     };
     Ok((monitor, raw))
 }

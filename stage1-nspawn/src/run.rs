@@ -18,6 +18,7 @@ use stage1::sysctls::{self, Parameters};
 use stage1::{Context, Error, Pod, Result, pod_limits, warn};
 use supervised::apps;
 use supervised::descriptors::{listen_for_control, share_out, streams};
+use supervised::metadata;
 use supervised::networks::{self, Home};
 use sys::namespace::{self, Kind};
 use systemd::pod_group::{self, Owner};
@@ -61,8 +62,12 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     apps::write_files(&pod, run, &specs, &within, "nspawn", None)?;
     // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
-    let joined = networks::join(&pod, run, &home, &sockets)?;
-    let started = announce(&pod, run, joined.as_ref(), &mut specs, &within).and_then(|()| {
+    let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
+    let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
+        Ok(true) => apps::write_files(&pod, run, &specs, &within, "nspawn", None),
+        announced => announced.map(|_| ()),
+    };
+    let started = announced.and_then(|()| {
         let joined = joined.as_ref();
         let container = Parts { program, group, specs, sockets, administrates, of_network, joined };
         become_nspawn(&mut pod, run, &mut home, &container)
@@ -71,29 +76,6 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         Some(_) => networks::leave_after(error, run, &home),
         None => error,
     })
-}
-
-/// Tells the apps of the metadata service; where that is, is known only in the pod's network.
-fn announce(
-    pod: &Pod,
-    run: &Run,
-    joined: Option<&Joined>,
-    specs: &mut [AppSpec],
-    within: &Parameters,
-) -> Result<()> {
-    if run.mds_token.is_none() {
-        return Ok(());
-    }
-    let routes = || {
-        let Some(joined) = joined else { return Ok(String::new()) };
-        let own = namespace::open(None, Kind::Network)?;
-        namespace::join(joined.netns.as_fd(), Kind::Network)?;
-        let routes = std::fs::read_to_string("/proc/self/net/route");
-        namespace::join(own.as_fd(), Kind::Network)?;
-        routes
-    };
-    stage1::metadata::announce(run, routes, specs)?;
-    apps::write_files(pod, run, specs, within, "nspawn", None)
 }
 
 /// What the pod is started from.

@@ -22,25 +22,14 @@ pub enum Stage1 {
 
 /// Cases that cannot apply to stage1-kvm as they are, by a part of their names, and why.
 pub const NOT_UNDER_KVM: &[(&str, &str)] = &[
-    ("app::apps_come_and_go", "the apps of a machine do not come and go yet"),
-    ("app::an_app_has_volumes_and_flags_of_its_own", "the apps of a machine do not come and go yet"),
-    ("app::a_failed_addition_leaves_nothing", "the apps of a machine do not come and go yet"),
-    ("app::the_pod_outlives_its_apps", "the apps of a machine do not come and go yet"),
-    ("app::copies_will_do_as_well", "the apps of a machine do not come and go yet"),
-    ("metadata::tells_an_app_what_it_is", "machines do not know the metadata service yet"),
     (
         "attach::shares_a_terminal_whose_size_follows",
         "sizes follow each other faster than an emulated app looks",
     ),
-    ("units::stays_in_the_unit", "looks for the app among the host's processes; kvm has a case of its own"),
-    ("units::stays_in_the_unit_of_a_script", "looks for the app among the host's processes"),
-    ("units::runs_prepared_pods", "looks for the app among the host's processes"),
     (
-        "units::gets_a_scope_in_a_session",
-        "looks for the app among the host's processes; kvm has a case of its own",
+        "file_system::a_device_is_a_volume",
+        "a machine does not have the devices of the host, and says so (kvm::)",
     ),
-    ("units::lets_the_unit_run_commands", "looks for the app among the host's processes"),
-    ("units::restarts_with_the_unit", "looks for the app among the host's processes"),
     (
         "registries::a_server_from_a_registry_answers",
         "its server answers on the host's network, which a machine has not",

@@ -5,10 +5,13 @@
 //!             app_add ── opens its volumes, then goes into the mount namespace of process 1, and attaches both there
 //!                     ── what the app is ──► supervisor
 //! ```
+//! The root of the stage1 is the top of that namespace for a container, and stands in the pod directory for a machine, where the
+//! file server gets to see what is mounted.
+//!
 //! Without that handle the root stands in the pod's copy of the stage1 already.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use executor::AppSpec;
@@ -30,15 +33,34 @@ use crate::CONTROL_SOCKET;
 /// In which variable stage0 hands over the root of a new app.
 const ROOT: &str = "RKT_APP_ROOT_FD";
 
-/// Changes the apps of a mutable pod.
+/// What is around the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wall {
+    Container,
+    Machine,
+}
+
+/// Changes the apps of a mutable pod in a container.
 ///
 /// # Errors
 /// When the pod is not mutable, or the supervisor refuses.
 pub fn app(app: &App) -> Result<()> {
+    change(app, Wall::Container)
+}
+
+/// Changes the apps of a mutable pod in a machine.
+///
+/// # Errors
+/// As [`app`].
+pub fn app_of_machine(app: &App) -> Result<()> {
+    change(app, Wall::Machine)
+}
+
+fn change(app: &App, wall: Wall) -> Result<()> {
     let mut changes = Changes::open(Path::new(CONTROL_SOCKET)).map_err(|error| refused(&error))?;
     let name = || app.app.clone();
     match app.operation {
-        AppOperation::Add => add(app, &mut changes),
+        AppOperation::Add => add(app, wall, &mut changes),
         AppOperation::Start => {
             changes.ask(&Request::StartApp { app: name() }).map_err(|error| refused(&error))
         }
@@ -46,7 +68,7 @@ pub fn app(app: &App) -> Result<()> {
         AppOperation::Remove => {
             changes.ask(&Request::RemoveApp { app: name() }).map_err(|error| refused(&error))?;
             let dir = Current::open()?.dir;
-            let root = enter(&dir)?;
+            let root = enter(&dir, wall)?;
             unmount(root.as_fd(), &app.app)?;
             forget(root.as_fd(), &app.app)
         }
@@ -57,7 +79,7 @@ fn refused(error: &ClientError) -> Error {
     Error::Refused(stage1::chain(error))
 }
 
-fn add(app: &App, changes: &mut Changes) -> Result<()> {
+fn add(app: &App, wall: Wall, changes: &mut Changes) -> Result<()> {
     let pod = Pod::open(Current::open()?)?;
     let remembered = runtime_config::read(&pod.current.dir)?;
     if !remembered.mutable {
@@ -94,8 +116,11 @@ fn add(app: &App, changes: &mut Changes) -> Result<()> {
     let opened = attach::open(&planned, &pod.current.dir, None, image.as_fd(), users.as_ref())?;
     drop(image);
 
-    let inside = enter(&pod.current.dir)?;
+    let inside = enter(&pod.current.dir, wall)?;
     let done = put(inside.as_fd(), given.as_ref(), &mut spec, &opened).and_then(|()| {
+        if wall == Wall::Machine {
+            crate::apps::refuse_devices(std::slice::from_ref(&spec))?;
+        }
         let spec = Box::new(spec.clone());
         changes.ask(&Request::AddApp { spec }).map_err(|error| refused(&error))
     });
@@ -160,8 +185,9 @@ fn unmount(inside: BorrowedFd<'_>, app: &str) -> Result<()> {
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno).step(|| format!("open /{place}")),
         };
+        rustix::process::fchdir(inside).step(|| "enter the root of the pod".to_owned())?;
         match rustix::mount::unmount(
-            format!("/{place}"),
+            place.as_str(),
             rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW,
         ) {
             Ok(()) => drop(top),
@@ -172,8 +198,8 @@ fn unmount(inside: BorrowedFd<'_>, app: &str) -> Result<()> {
     }
 }
 
-/// Goes into the mount namespace of the pod's process 1 and opens its root, which is the stage1's.
-fn enter(dir: &PodDir) -> Result<OwnedFd> {
+/// Goes into the mount namespace of the pod's process 1, or of the monitor, and opens the root of the stage1.
+fn enter(dir: &PodDir, wall: Wall) -> Result<OwnedFd> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let end = Instant::now() + PATIENCE;
     let one = loop {
@@ -186,19 +212,26 @@ fn enter(dir: &PodDir) -> Result<OwnedFd> {
             _ => std::thread::sleep(Duration::from_millis(50)),
         }
     };
-    let member = Member::open(dir, own_uuid()?, one)?;
+    let (uuid, directory) = own_directory()?;
+    let member = Member::open(dir, uuid, one)?;
     let mounts =
         namespace::open(Some(one), Kind::Mount).step(|| "open the pod's mount namespace".to_owned())?;
     member.check_alive()?;
     namespace::join(mounts.as_fd(), Kind::Mount).step(|| "enter the pod's mount namespace".to_owned())?;
-    sys::path::open_directory(Path::new("/")).step(|| "open the root of the pod".to_owned())
+    let root = match wall {
+        Wall::Container => PathBuf::from("/"),
+        Wall::Machine => directory.join("stage1/rootfs"),
+    };
+    sys::path::open_directory(&root).step(|| "open the root of the pod".to_owned())
 }
 
-/// The UUID of the pod: the name of its directory, in which every entrypoint is started.
-fn own_uuid() -> Result<PodUuid> {
+/// The UUID of the pod, which is the name of its directory, and that. Every entrypoint is started there.
+fn own_directory() -> Result<(PodUuid, PathBuf)> {
     let directory = std::env::current_dir()
         .map_err(|source| Error::Step { step: "find the pod directory".to_owned(), source })?;
     let name = directory.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-    name.parse()
-        .map_err(|_| Error::Refused(format!("The directory {} is not one of a pod", directory.display())))
+    let uuid = name
+        .parse()
+        .map_err(|_| Error::Refused(format!("The directory {} is not one of a pod", directory.display())))?;
+    Ok((uuid, directory))
 }

@@ -11,7 +11,7 @@ use stage1::attach;
 use stage1::spec::{Limits, Options, Policy};
 use stage1::sysctls::Parameters;
 use stage1::volumes::Rules;
-use stage1::{Context, Pod, Result, warn};
+use stage1::{Context, Error, Pod, Result, warn};
 use supervisor::PodSpec;
 
 /// Says what each app is to the executor. `limits` tells whether groups of apps can have them. Limits of the whole pod
@@ -56,6 +56,22 @@ pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses volumes that are devices: a machine does not have those of the host.
+///
+/// # Errors
+/// For the first of them.
+pub fn refuse_devices(specs: &[AppSpec]) -> Result<()> {
+    for spec in specs {
+        if let Some(mount) = spec.mounts.iter().find(|mount| mount.device) {
+            return Err(Error::Refused(format!(
+                "The volume at {} of app {:?} is a device of the host, which a machine does not have: use stage1-nspawn",
+                mount.path, spec.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
     Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
 }
@@ -84,6 +100,7 @@ pub fn write_files(
         apps: specs.to_vec(),
         stop_grace_ms: stage1::spec::stop_grace_ms(&pod.manifest),
         mutable: run.mutable,
+        mounts_on_host: flavor == "kvm",
         console_is_journal: systemd::journal::stdout_is_journal(),
         debug: run.debug,
     };

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`apps`] | what the apps are, and where the supervisor reads it |
 //! | [`descriptors`] | the control socket, journal streams, sockets of the unit |
-//! | [`networks`] | networks of the pod |
+//! | [`networks`], [`metadata`] | networks of the pod; the metadata service as it is seen from there |
 //! | [`enter`], [`attach`], [`app`], [`stop`], [`signal`](mod@signal) | the entrypoints that talk to the supervisor |
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod apps;
 pub mod attach;
 pub mod descriptors;
 pub mod enter;
+pub mod metadata;
 pub mod networks;
 pub mod signal;
 pub mod stop;

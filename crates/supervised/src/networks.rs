@@ -39,12 +39,12 @@ impl Home {
     }
 }
 
-/// Joins them; `None` for a pod that has none of its own. `sockets` are those that the pod's apps got from systemd.
-pub fn join(pod: &Pod, run: &Run, home: &Home, sockets: &[(String, OwnedFd)]) -> Result<Option<Joined>> {
+/// Joins them; `None` for a pod that has none of its own. `has_sockets`: its apps got sockets from systemd.
+pub fn join(pod: &Pod, run: &Run, home: &Home, has_sockets: bool) -> Result<Option<Joined>> {
     let networks = match &run.network {
         // Ports of the pod are those of the host.
         Network::Host => return Ok(None),
-        Network::None if forwards(pod, sockets)?.is_empty() => return Ok(None),
+        Network::None if forwards(pod, has_sockets)?.is_empty() => return Ok(None),
         Network::None => {
             return Err(Error::Refused(
                 "Ports cannot be forwarded to a pod with --net=none: give it a network, such as --net=default"
@@ -58,7 +58,7 @@ pub fn join(pod: &Pod, run: &Run, home: &Home, sockets: &[(String, OwnedFd)]) ->
         uuid: run.uuid,
         data: network::data_directory().map_err(|error| failed(&error))?,
         networks,
-        forwards: forwards(pod, sockets)?,
+        forwards: forwards(pod, has_sockets)?,
         local_config: run.local_config.as_deref().map_or_else(|| LOCAL_CONFIG.into(), PathBuf::from),
         host_mounts: Some(home.mounts.as_fd()),
         debug: run.debug,
@@ -71,7 +71,7 @@ pub fn join(pod: &Pod, run: &Run, home: &Home, sockets: &[(String, OwnedFd)]) ->
 }
 
 /// The ports to forward. A port whose socket systemd has opened is not among them: its packets belong to the socket.
-fn forwards(pod: &Pod, sockets: &[(String, OwnedFd)]) -> Result<Vec<Forward>> {
+fn forwards(pod: &Pod, has_sockets: bool) -> Result<Vec<Forward>> {
     let ports = || pod.apps.iter().flat_map(|app| &app.app.ports);
     let is_activated =
         |port: &Port, exposed: &ExposedPort| port.socket_activated && port.name == exposed.name;
@@ -79,7 +79,7 @@ fn forwards(pod: &Pod, sockets: &[(String, OwnedFd)]) -> Result<Vec<Forward>> {
         .manifest
         .ports
         .iter()
-        .filter(|exposed| sockets.is_empty() || !ports().any(|port| is_activated(port, exposed)))
+        .filter(|exposed| !has_sockets || !ports().any(|port| is_activated(port, exposed)))
         .cloned()
         .collect();
     ports::forwards(&exposed, ports()).map_err(|error| failed(&error))

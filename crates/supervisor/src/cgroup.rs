@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use executor::spec::CgroupLimits;
 use executor::{Failed, Step};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, inotify};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 /// Where cgroup2 is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Where the memory controller counts what has happened.
+const MEMORY_EVENTS: &str = "memory.events";
 
 /// Why a group could not be made as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +104,8 @@ impl PodGroup {
         for (file, value) in limits.settings() {
             write(directory.as_fd(), file, &value).step(|| format!("set {file} of app {name} to {value}"))?;
         }
-        Ok(AppGroup { directory })
+        let memory = Memory::open(directory.as_fd(), limits.memory_bytes);
+        Ok(AppGroup { directory, memory })
     }
 }
 
@@ -109,6 +113,28 @@ impl PodGroup {
 #[derive(Debug)]
 pub(crate) struct AppGroup {
     directory: OwnedFd,
+    memory: Option<Memory>,
+}
+
+/// What the kernel tells of a group's memory (`memory.events`).
+#[derive(Debug)]
+struct Memory {
+    /// Readable when something has happened.
+    changes: OwnedFd,
+    limit: Option<u64>,
+    /// Processes killed so far for want of memory.
+    killed: u64,
+}
+
+impl Memory {
+    /// `None` for a group without the controller.
+    fn open(group: BorrowedFd<'_>, limit: Option<u64>) -> Option<Self> {
+        let killed = killed_for_memory(group)?;
+        let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
+        let events = format!("{}/{MEMORY_EVENTS}", sys::mount::fd_path(&group));
+        inotify::add_watch(&changes, events, inotify::WatchFlags::MODIFY).ok()?;
+        Some(Memory { changes, limit, killed })
+    }
 }
 
 impl AsFd for AppGroup {
@@ -118,6 +144,28 @@ impl AsFd for AppGroup {
 }
 
 impl AppGroup {
+    /// What is readable when the kernel has killed a process in it for want of memory, or something else has happened to that.
+    pub(crate) fn memory_events(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().map(|memory| memory.changes.as_fd())
+    }
+
+    /// Tells of processes that the kernel has killed for want of memory since it was asked last, as a sentence.
+    pub(crate) fn out_of_memory(&mut self) -> Option<String> {
+        let memory = self.memory.as_mut()?;
+        let mut events = [0_u8; 1024];
+        while rustix::io::read(&memory.changes, &mut events).is_ok_and(|length| length > 0) {}
+        let killed = killed_for_memory(self.directory.as_fd())?;
+        let fresh = killed.saturating_sub(std::mem::replace(&mut memory.killed, killed));
+        let processes = if fresh == 1 { "a process".to_owned() } else { format!("{fresh} processes") };
+        let limit = memory.limit.map(|limit| format!(", which may use {} KiB", limit >> 10));
+        (fresh > 0).then(|| {
+            format!(
+                "Error: out of memory: the kernel has killed {processes} of the app{}",
+                limit.unwrap_or_default()
+            )
+        })
+    }
+
     /// Whether a process lives in it.
     pub(crate) fn is_populated(&self) -> bool {
         read(self.as_fd(), "cgroup.events")
@@ -149,6 +197,15 @@ fn own_group(text: &[u8]) -> Option<PathBuf> {
     Some(Path::new(MOUNT).join(path))
 }
 
+fn killed_for_memory(group: BorrowedFd<'_>) -> Option<u64> {
+    oom_kills(&read(group, MEMORY_EVENTS).ok()?)
+}
+
+/// The number behind `oom_kill` in `memory.events`.
+fn oom_kills(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
 fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let file = rustix::fs::openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, value.as_bytes()).map(|_| ())
@@ -169,6 +226,12 @@ fn read(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kills_are_counted() {
+        let text = "low 0\nhigh 0\nmax 41\noom 2\noom_kill 3\noom_group_kill 1\n";
+        assert_eq!((oom_kills(text), oom_kills("low 0\noom 2\n")), (Some(3), None));
+    }
 
     #[test]
     fn own_groups() {

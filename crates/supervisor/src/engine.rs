@@ -6,7 +6,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use executor::AppSpec;
+use executor::spec::MountPoint;
+use executor::{AppSpec, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -77,6 +78,7 @@ pub(crate) fn run() -> Result<u8, Error> {
         sessions: Vec::new(),
         group,
         mutable: spec.mutable,
+        mounts_on_host: spec.mounts_on_host,
         debug: spec.debug,
         failure: None,
         is_stopping: false,
@@ -113,6 +115,7 @@ struct Engine {
     sessions: Vec<Session>,
     group: PodGroup,
     mutable: bool,
+    mounts_on_host: bool,
     debug: bool,
     /// The status of the first app that failed.
     failure: Option<u8>,
@@ -308,7 +311,25 @@ impl Engine {
         }
         check_bounds(&spec)?;
         self.group.enable(std::iter::once(&spec.cgroup))?;
-        self.apps.push(App::open(spec, &self.group, &mut self.shared)?);
+        let (root, mounts) = (crate::app::root(&spec.name), spec.mounts.clone());
+        let claimed = if self.mounts_on_host { claim(&spec) } else { Ok(()) };
+        match claimed.and_then(|()| App::open(spec, &self.group, &mut self.shared)) {
+            Ok(app) => self.apps.push(app),
+            Err(error) => {
+                // What was the matter is told; that this failed as well is not.
+                let _ = self.give_up(&root, &mounts);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the root of an app and what is mounted in it, where the host has done that.
+    fn give_up(&self, root: &Path, mounts: &[MountPoint]) -> Result<(), Error> {
+        if self.mounts_on_host {
+            crate::host_mounts::give_up(root, mounts.iter().map(|mount| mount.path.as_str()))
+                .step(|| format!("give up what the host has mounted at {}", root.display()))?;
+        }
         Ok(())
     }
 
@@ -330,7 +351,11 @@ impl Engine {
         if !self.apps[index].is_new() && !self.apps[index].is_exited() {
             return Err(format!("App {name:?} is running: stop it first").into());
         }
-        self.apps.remove(index);
+        let app = self.apps.remove(index);
+        let mounts = app.spec().mounts.clone();
+        // It has its root open.
+        drop(app);
+        self.give_up(&crate::app::root(name), &mounts)?;
         self.group.remove(name)?;
         self.shared.status.forget(name)?;
         Ok(())
@@ -445,6 +470,17 @@ impl Engine {
         // The apps of a mutable pod have statuses of their own.
         self.failure.filter(|_| !self.mutable).unwrap_or(0)
     }
+}
+
+/// Makes mounts of the volumes of an app that the host has mounted.
+fn claim(spec: &AppSpec) -> Result<(), Error> {
+    let root = crate::app::root(&spec.name);
+    let top = sys::path::open_directory(&root).step(|| format!("open {}", root.display()))?;
+    for mount in &spec.mounts {
+        crate::host_mounts::claim(top.as_fd(), Path::new(&mount.path))
+            .step(|| format!("use what the host has mounted at {}", mount.path))?;
+    }
+    Ok(())
 }
 
 /// Refuses an app that is to have more than its pod was started with.

@@ -14,6 +14,7 @@ pub mod client;
 pub mod control;
 mod engine;
 pub mod guest;
+mod host_mounts;
 mod inherited;
 mod lines;
 pub mod link;

@@ -28,6 +28,9 @@ pub struct PodSpec {
     /// A mutable pod lives on without apps, and when one fails.
     #[serde(default)]
     pub mutable: bool,
+    /// Volumes are mounted on the host, which shares them with the machine that this is.
+    #[serde(default)]
+    pub mounts_on_host: bool,
     /// The console is the journal, which has the lines of apps already.
     #[serde(default)]
     pub console_is_journal: bool,
@@ -88,6 +91,7 @@ mod tests {
             apps: names.iter().map(|name| AppSpec::new(name, &["/bin/true"])).collect(),
             stop_grace_ms: 10_000,
             mutable: false,
+            mounts_on_host: false,
             console_is_journal: false,
             debug: false,
         }

@@ -151,8 +151,13 @@ fn limits_of_apps_are_kept_inside() {
     ]
     .map(str::to_owned);
     words.extend(tail);
-    let output =
-        case.host().exec(&words[0]).args(words[1..].to_vec()).limit(Duration::from_secs(300)).fails(137);
+    let output = case
+        .host()
+        .exec(&words[0])
+        .args(words[1..].to_vec())
+        .limit(Duration::from_secs(300))
+        .fails(137)
+        .says("out of memory: the kernel has killed a process of the app, which may use 49152 KiB");
     let lines = app_lines(&output.stdout);
     assert!(lines.contains(&"50331648") && lines.contains(&"50000 100000"), "{output}");
     let total = lines.iter().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
@@ -241,6 +246,10 @@ fn what_a_machine_cannot_have_is_refused() {
     };
     run(&["--net=host"]).fails(254).says("--net=host").says("--net=none");
     run(&["--net=none", "--ipc=parent"]).fails(254).says("--ipc=parent");
+    let device = "--volume=zero,kind=host,source=/dev/zero";
+    run(&["--net=none", device, "--mount=volume=zero,target=/zero"])
+        .fails(254)
+        .says("is a device of the host");
     let output = run(&["--net=none"]).env("RKT_KVM_ACCEL", "kvm").output();
     // Where there is no KVM nobody falls back on emulation.
     if output.code != 0 {

@@ -16,6 +16,9 @@ fn socket(host: &Host) {
 const ASK: &str = "ask() { wget -q -O - $AC_METADATA_URL/acMetadata/v1/$1; }; ";
 
 fn tells_an_app_what_it_is(case: &Case) {
+    // From a machine the way to the host is a network.
+    let with_net = (case.stage1() == Stage1::Kvm).then(|| Case::new(Stage1::Kvm).with_net("--net=default"));
+    let case = with_net.as_ref().unwrap_or(case);
     let _service = SERVICE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     socket(case.host());
     let script = format!(

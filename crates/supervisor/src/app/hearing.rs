@@ -22,6 +22,8 @@ pub(crate) enum Source {
     Syslog,
     /// A call that a filter of its does not allow.
     Filter(usize),
+    /// Something has happened to its memory.
+    Memory,
     /// Bytes on standard output (0) or error (1).
     Output(usize),
     /// Bytes on the terminal that clients see.
@@ -38,6 +40,7 @@ impl App {
         report
             .map(|report| (Source::Report, report.as_fd()))
             .into_iter()
+            .chain(self.group.memory_events().map(|events| (Source::Memory, events)))
             .chain(self.notify.as_ref().map(|socket| (Source::Notify, socket.as_fd())))
             .chain(self.listeners.iter().enumerate().filter_map(|(index, listener)| {
                 listener.as_ref().map(|listener| (Source::Filter(index), listener.as_fd()))
@@ -67,6 +70,7 @@ impl App {
             Source::Notify => self.hear_notifications(),
             Source::Syslog => self.hear_syslog(shared),
             Source::Filter(index) => self.hear_violation(index, shared),
+            Source::Memory => self.hear_of_memory(shared),
             Source::Output(index) => {
                 let (name, pid) = (&self.spec.name, self.pid());
                 let journal = self.streams.journals[index];
@@ -130,6 +134,12 @@ impl App {
                 self.violator = violation.process.or(self.violator);
                 self.say(shared, 3, violation.text.as_bytes());
             }
+        }
+    }
+
+    pub(super) fn hear_of_memory(&mut self, shared: &mut Shared) {
+        if let Some(text) = self.group.out_of_memory() {
+            self.say(shared, 3, text.as_bytes());
         }
     }
 

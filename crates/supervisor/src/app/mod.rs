@@ -32,6 +32,11 @@ use crate::streams::{AppSocket, Streams};
 
 pub(crate) use hearing::Source;
 
+/// Where the root of the app `name` stands.
+pub(crate) fn root(name: &str) -> PathBuf {
+    Path::new("/opt/stage2").join(name).join("rootfs")
+}
+
 /// What all apps of a pod share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -127,7 +132,7 @@ impl App {
         pod: &PodGroup,
         shared: &mut Shared,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let root = Path::new("/opt/stage2").join(&spec.name).join("rootfs");
+        let root = root(&spec.name);
         let rootfs = sys::path::open_directory(&root).step(|| format!("open {}", root.display()))?;
         let identity =
             executor::users::resolve(rootfs.as_fd(), &spec.user, &spec.group, &spec.supplementary_gids)?;
@@ -278,6 +283,7 @@ impl App {
                         one is known to the kernel's audit record on the host only: journalctl _AUDIT_TYPE=1326";
             self.say(shared, 3, text.as_bytes());
         }
+        self.hear_of_memory(shared);
         let status = ending.status();
         let asked = self.spec.stop_signal.and_then(|number| u8::try_from(number).ok()).unwrap_or(TERM);
         let obeyed = self.stop_asked

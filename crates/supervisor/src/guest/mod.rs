@@ -7,6 +7,7 @@
 //! It does what systemd-nspawn does for a container, and passes on what would be descriptors there. The supervisor knows no
 //! difference. Nothing of an image runs here or is read here.
 
+mod listeners;
 mod network;
 mod port;
 mod relay;

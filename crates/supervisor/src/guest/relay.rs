@@ -13,7 +13,7 @@ use rustix::pty::OpenptFlags;
 use rustix::time::{ClockId, clock_settime};
 use sys::process::Child;
 
-use super::{Error, network, root};
+use super::{Error, listeners, network, root};
 use crate::client::set_window_size;
 use crate::link::{Event, Flow, Kind, Link, Order, PROTOCOL, Report, Start, Token};
 
@@ -193,6 +193,7 @@ fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedF
         };
         descriptors.push((inherited.name.clone(), theirs));
     }
+    descriptors.extend(listeners::open(link, &start.listeners)?);
     let mut start = start.clone();
     if let Some(stream) = start.notify {
         let socket = UnixDatagram::bind(format!("/root{NOTIFY}"))?;

@@ -12,13 +12,13 @@ use std::path::Path;
 
 use executor::{Failed, Step};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
 use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
 
 use super::Error;
 use super::system::directory;
+use crate::host_mounts::claim;
 use crate::link::Start;
 
 /// The tag of the file system that the host shares.
@@ -68,22 +68,12 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
             .step(|| format!("make {path}"))?;
     }
     rustix::fs::symlink("pts/ptmx", "/root/dev/ptmx")?;
-    for path in &start.mounts {
-        claim(Path::new(path)).step(|| format!("use what the host has mounted at {path}"))?;
+    for (app, path) in &start.mounts {
+        let top = sys::path::open_directory(&Path::new(ROOT).join("opt/stage2").join(app).join("rootfs"));
+        top.and_then(|top| claim(top.as_fd(), Path::new(path)))
+            .step(|| format!("use what the host has mounted at {path} of app {app}"))?;
     }
     Ok(())
-}
-
-/// Makes a mount of the guest of what is one on the host, so that it can have attributes of its own.
-fn claim(path: &Path) -> Result<(), Errno> {
-    let root = sys::path::open_directory(Path::new(ROOT))?;
-    let open = |flags| sys::path::open_in_root(root.as_fd(), path, flags, Mode::empty());
-    // With this flag the mount of a directory is followed.
-    let at = match open(OFlags::PATH | OFlags::DIRECTORY) {
-        Err(Errno::NOTDIR) => open(OFlags::PATH)?,
-        at => at?,
-    };
-    sys::mount::bind(at.as_fd(), at.as_fd(), true)
 }
 
 /// Starts the supervisor with these descriptors: standard streams first.

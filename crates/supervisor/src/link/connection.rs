@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::call::{self, Call};
 use super::frame::{Frame, Malformed};
 use super::stream::{Flow, Kind, Stream, Taken};
+use super::target::{Peer, Target};
 use crate::client::set_window_size;
 use crate::control::WindowSize;
 
@@ -80,6 +81,8 @@ pub struct Link {
     events: VecDeque<Event>,
     /// Where the supervisor listens, on its side.
     supervisor: Option<PathBuf>,
+    /// Where the apps listen whose sockets are those of the host, on their side.
+    targets: Vec<Target>,
     next: u32,
     is_closed: bool,
     /// Nothing is read from streams.
@@ -99,6 +102,7 @@ impl Link {
             calls: BTreeMap::new(),
             events: VecDeque::new(),
             supervisor: None,
+            targets: Vec::new(),
             next,
             is_closed: false,
             // The guest does not know the streams before it has been told.
@@ -143,6 +147,42 @@ impl Link {
     /// Calls of the other side go to the supervisor that listens at `path`.
     pub fn serve(&mut self, path: PathBuf) {
         self.supervisor = Some(path);
+    }
+
+    /// Passes on a connection to the host's socket `listener`: `socket`, which does not block. `false` when there are too many.
+    pub fn connect(&mut self, listener: u32, socket: OwnedFd, peer: Peer) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        let stream = self.number();
+        self.send(&Frame::Connect { stream, listener, peer: (peer.user, peer.group) });
+        self.streams.insert(stream, Stream::new(socket, Flow::Both, Kind::Bytes, None));
+        true
+    }
+
+    /// Whether more connections can be passed on.
+    pub fn has_room(&self) -> bool {
+        self.streams.len() < STREAMS_MAX / 2
+    }
+
+    /// Connections to the host's sockets go to `targets`, by number.
+    pub fn listen(&mut self, targets: Vec<Target>) {
+        self.targets = targets;
+    }
+
+    /// Joins a connection to a socket of the host to one of its own.
+    fn reach(&mut self, stream: u32, listener: u32, peer: Peer) {
+        let target = usize::try_from(listener).ok().and_then(|number| self.targets.get(number));
+        match target.ok_or(Errno::NOENT).and_then(|target| target.connect(peer)) {
+            Ok(socket) => self.adopt(stream, socket, Flow::Both, Kind::Bytes),
+            Err(_) => self.refuse(stream),
+        }
+    }
+
+    /// Tells that nothing comes from a stream and nothing is taken.
+    fn refuse(&mut self, stream: u32) {
+        self.send(&Frame::End(stream));
+        self.send(&Frame::Gone(stream));
     }
 
     /// Joins a call of the other side to a connection of its own to the supervisor.
@@ -294,11 +334,15 @@ impl Link {
                     self.adopt(stream, call.socket, Flow::Both, Kind::Bytes);
                 } else {
                     // Nobody answered it.
-                    self.send(&Frame::End(stream));
-                    self.send(&Frame::Gone(stream));
+                    self.refuse(stream);
                 }
             }
-            Frame::Join { .. } => return Err(LinkError::Misplaced("a guest calls nobody")),
+            Frame::Connect { stream, listener, peer: (user, group) } if self.side == Side::Guest => {
+                self.reach(stream, listener, Peer { user, group });
+            }
+            Frame::Join { .. } | Frame::Connect { .. } => {
+                return Err(LinkError::Misplaced("a guest calls nobody"));
+            }
             Frame::Data(number, bytes) => {
                 let Some(stream) = self.streams.get_mut(&number) else { return Ok(()) };
                 if !stream.put(bytes) {

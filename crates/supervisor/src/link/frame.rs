@@ -14,6 +14,7 @@
 //! 8 credit    stream   bytes (4)
 //! 9 window    stream   rows (2), columns (2)
 //! 10 join     call     stream (4): from here on the connection itself is a stream           host to guest
+//! 11 connect  stream   listener (4), user (4), group (4): somebody has connected to a socket    host to guest
 //! ```
 
 use super::stream::Flow;
@@ -56,6 +57,15 @@ pub enum Frame {
         call: u32,
         /// The stream.
         stream: u32,
+    },
+    /// Somebody has connected to a socket of the host.
+    Connect {
+        /// The stream of the connection.
+        stream: u32,
+        /// The number of the socket.
+        listener: u32,
+        /// Who has connected, by user and group.
+        peer: (u32, u32),
     },
 }
 
@@ -104,6 +114,10 @@ impl Frame {
                 head(10, *call);
                 bytes.extend(stream.to_be_bytes());
             }
+            Frame::Connect { stream, listener, peer: (user, group) } => {
+                head(11, *stream);
+                [listener, user, group].into_iter().for_each(|number| bytes.extend(number.to_be_bytes()));
+            }
         }
         let length = u32::try_from(bytes.len() - start - 4).unwrap_or(u32::MAX);
         bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -149,6 +163,12 @@ impl Frame {
             10 => {
                 let stream = payload.try_into().map_err(|_| Malformed)?;
                 Ok(Frame::Join { call: number, stream: u32::from_be_bytes(stream) })
+            }
+            11 => {
+                let (words, []) = payload.as_chunks::<4>() else { return Err(Malformed) };
+                let &[listener, user, group] = words else { return Err(Malformed) };
+                let peer = (u32::from_be_bytes(user), u32::from_be_bytes(group));
+                Ok(Frame::Connect { stream: number, listener: u32::from_be_bytes(listener), peer })
             }
             _ => Err(Malformed),
         }
@@ -197,6 +217,7 @@ mod tests {
             Frame::Credit(1, 1 << 20),
             Frame::Window(1, WindowSize { rows: 24, columns: 80 }),
             Frame::Join { call: 7, stream: 8 },
+            Frame::Connect { stream: 8, listener: 1, peer: (1000, 100) },
         ]
     }
 
@@ -225,6 +246,8 @@ mod tests {
             b"\0\0\0\x04\x01\0\0\0",
             b"\0\0\0\x05\0\0\0\0\0",
             b"\0\0\0\x05\x0b\0\0\0\0",
+            b"\0\0\0\x12\x0b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            b"\0\0\0\x05\x0c\0\0\0\0",
             b"\0\0\0\x06\x02\0\0\0\0x",
             b"\0\0\0\x08\x08\0\0\0\0xyz",
             b"\0\0\0\x05\x03\0\0\0\0",

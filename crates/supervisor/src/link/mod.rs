@@ -14,6 +14,8 @@
 //! * **notices**, JSON: [`Order`]s of the host and [`Report`]s of the guest;
 //! * **streams**: bytes or datagrams of one descriptor, in one or both directions. Who sends has credit, which the other side
 //!   renews as its own descriptor takes the bytes: a slow reader holds up its own stream and no other;
+//! * **connections** to sockets of the host that an app of the guest has asked for: each is a stream, joined to a connection to
+//!   a socket of the guest's own ([`Target`]);
 //! * **calls**: connections to the supervisor's control socket. Messages of [`crate::control`] pass as they are; for each descriptor
 //!   that comes with one, the other side makes a pipe or a socket and hands that on, and a stream joins the two.
 //!
@@ -24,7 +26,9 @@ mod connection;
 pub mod frame;
 mod notice;
 mod stream;
+mod target;
 
 pub use connection::{Event, Link, LinkError, Side, Token};
-pub use notice::{Interface, Order, PROTOCOL, Report, Route, Start, StreamOf, Terminal};
+pub use notice::{Interface, Listener, Order, PROTOCOL, Report, Route, Start, StreamOf, Terminal};
 pub use stream::{Flow, Kind, unblocked};
+pub use target::{Peer, Target};

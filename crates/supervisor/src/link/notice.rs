@@ -6,14 +6,14 @@ use super::stream::Kind;
 use crate::control::WindowSize;
 
 /// The version of all of this. A stage1 brings both sides, so they differ only when somebody mixes initramfs and stage1.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The host to the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Order {
     /// Start the supervisor. The answer to [`Report::Hello`].
-    Start(Start),
+    Start(Box<Start>),
     /// Say that you are there.
     Ping,
 }
@@ -63,10 +63,23 @@ pub struct Start {
     pub environment: Vec<(String, String)>,
     /// `/sys` can be written to.
     pub writable_sys: bool,
-    /// Paths, in the supervisor's root, of what has been mounted on the host: they become mounts of the guest.
-    pub mounts: Vec<String>,
+    /// Apps and paths in their roots of what has been mounted on the host: they become mounts of the guest.
+    pub mounts: Vec<(String, String)>,
     /// Network interfaces.
     pub interfaces: Vec<Interface>,
+    /// Listening sockets that the supervisor inherits, in the order of their numbers.
+    pub listeners: Vec<Listener>,
+}
+
+/// A listening socket of the host, whose connections are passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Listener {
+    /// The name by which the supervisor knows it.
+    pub name: String,
+    /// Where it listens, when that is a port: the guest's listens on the same one of its loopback interface. A unix socket
+    /// otherwise.
+    pub port: Option<std::net::SocketAddr>,
 }
 
 /// A descriptor of the supervisor that the other side has the counterpart of.

@@ -67,9 +67,23 @@ fn note_waiting(name: &PodName, file: &PodFile) -> Result<()> {
     let notifies = |app: &&podfile::App| app.settings.ready == Some(podfile::pod::Ready::Notify);
     let apps: Vec<&str> = file.apps.iter().filter(notifies).map(|app| app.name.as_str()).collect();
     let path = pod_file::waiting_file(name);
-    let text = format!("READY=1 of app {}", apps.join(", "));
-    let noted = if apps.is_empty() { remove_if_there(&path) } else { std::fs::write(&path, text) };
+    // It is asked only when the pod has started; that takes a machine some time.
+    let probed = file.apps.iter().find(|app| !app.settings.ready_command.is_empty());
+    let text = match (apps.as_slice(), probed) {
+        ([], None) => None,
+        ([], Some(app)) => Some(waiting_for_command(app.name.as_str(), &app.settings.ready_command)),
+        (apps, _) => Some(format!("READY=1 of app {}", apps.join(", "))),
+    };
+    let noted = match text {
+        Some(text) => std::fs::write(&path, text),
+        None => remove_if_there(&path),
+    };
     noted.with_context(|| format!("Cannot write {}", path.display()))
+}
+
+/// What is waited for when an app is asked whether it is ready.
+pub(crate) fn waiting_for_command(app: &str, command: &[String]) -> String {
+    format!("ReadyCommand={} of app {app}", command.join(" "))
 }
 
 /// Removes a file that need not be there.

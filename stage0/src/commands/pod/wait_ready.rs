@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use podfile::PodName;
 
-use super::run::{load, remove_if_there, tell};
+use super::run::{load, remove_if_there, tell, waiting_for_command};
 use super::{Context, probe};
 use crate::pod_file;
 
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &WaitReadyArgs) -> Result<ExitCode> {
             continue;
         }
         let app_name = app.name.as_str();
-        std::fs::write(&waiting, format!("ReadyCommand={} of app {app_name}", command.join(" ")))
+        std::fs::write(&waiting, waiting_for_command(app_name, command))
             .with_context(|| format!("Cannot write {}", waiting.display()))?;
         tell(&format!("STATUS=Pod {uuid}: waiting for app {app_name} to be ready"));
         let interval = app.settings.ready_interval.unwrap_or(INTERVAL);

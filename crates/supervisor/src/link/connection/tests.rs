@@ -338,6 +338,47 @@ fn directories_do_not_go_over_the_link() {
 }
 
 #[test]
+fn connections_to_sockets_of_the_host_go_to_those_of_the_guest() {
+    let mut both = Both::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
+    rustix::fs::chmod(directory.path(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    both.guest.listen(vec![Target::Unix(path), Target::Port(tcp.local_addr().unwrap())]);
+    let peer = Peer { user: 4711, group: 4712 };
+    let mut clients = Vec::new();
+    for listener in [0, 1, 2] {
+        let (client, ours) = pair();
+        assert!(both.host.connect(listener, ours.into(), peer));
+        // Sent before anybody in the guest knows of it.
+        (&client).write_all(b"early").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        both.settle();
+        clients.push(client);
+    }
+    let (mut one, _) = unix.accept().unwrap();
+    if rustix::process::geteuid().is_root() {
+        let seen = rustix::net::sockopt::socket_peercred(&one).unwrap();
+        assert_eq!((seen.uid.as_raw(), seen.gid.as_raw()), (4711, 4712));
+    }
+    let (mut other, _) = tcp.accept().unwrap();
+    let mut text = String::new();
+    one.read_to_string(&mut text).unwrap();
+    other.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "earlyearly");
+    one.write_all(b"answer").unwrap();
+    other.write_all(b"answer").unwrap();
+    drop((one, other));
+    both.settle();
+    for (client, answer) in clients.iter_mut().zip([&b"answer"[..], b"answer", b""]) {
+        assert_eq!(read_all(client), answer);
+    }
+    assert!(both.host.streams.is_empty() && both.guest.streams.is_empty());
+}
+
+#[test]
 fn a_guest_that_does_not_keep_to_the_protocol_ends_the_link() {
     let give = |frames: &[Frame]| -> Result<(), String> {
         let (ours, mut theirs) = pair();
@@ -365,6 +406,7 @@ fn a_guest_that_does_not_keep_to_the_protocol_ends_the_link() {
     };
     for (frames, why) in [
         (vec![Frame::Open(5)], "calls nobody"),
+        (vec![Frame::Connect { stream: 5, listener: 0, peer: (0, 0) }], "calls nobody"),
         (vec![message(Vec::new(), b"{")], "no JSON"),
         (vec![message(vec![(1, Flow::Read)], b"{}")], "there is already"),
         (vec![Frame::Data(1, vec![0; 16_000]); 40], "more bytes"),
