@@ -76,6 +76,7 @@ pub(crate) fn kernel_parameters(
     // What its console shows goes to the journal: errors, unless everything is asked for.
     words.push(if debug { "loglevel=7" } else { "loglevel=4" }.to_owned());
     words.push(format!("rkt.transport={}", transport(model)));
+    // Without it the kernel would not get far: see "Time in emulation" in docs/kvm.md.
     if let Some(khz) = tsc_khz.filter(|_| accelerator == Accelerator::Tcg) {
         words.push(format!("tsc_early_khz={khz}"));
     }
