@@ -14,6 +14,7 @@ mod console;
 mod gc;
 mod guest;
 mod hypervisor;
+mod initramfs;
 mod machine;
 mod monitor;
 mod process;

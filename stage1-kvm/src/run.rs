@@ -31,6 +31,7 @@ use crate::accelerator::{self, Accelerator, Facts};
 use crate::console::{Complaints, Console};
 use crate::guest::{self, Outside};
 use crate::hypervisor::{Connections, Hypervisor};
+use crate::initramfs;
 use crate::machine::{self, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
@@ -233,10 +234,14 @@ fn monitor(
     let (port, theirs) = pair()?;
     let (console, console_theirs) = pair()?;
     let kernel_path = settings.kernel.as_deref().unwrap_or(Path::new(KERNEL));
-    let initrd_path = settings.initrd.as_deref().unwrap_or(Path::new(INITRD));
+    let initrd = open(settings.initrd.as_deref().unwrap_or(Path::new(INITRD)), OFlags::RDONLY)?;
+    let initrd = match (&settings.kernel, &settings.initrd) {
+        (Some(kernel), None) => initramfs::for_kernel(kernel, initrd.into(), model)?,
+        _ => initrd,
+    };
     let connections = Connections {
         kernel: open(kernel_path, OFlags::RDONLY)?,
-        initrd: open(initrd_path, OFlags::RDONLY)?,
+        initrd,
         control: theirs,
         console: console_theirs,
         files,

@@ -202,8 +202,8 @@ fn depends(module: &[u8]) -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
-/// Writes an initramfs with the modules and `init`, stripped, as its first program; `also` is another name for it.
-pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path, also: Option<&str>) -> Result<()> {
+/// Writes an initramfs with the modules and `init`, stripped, as its first program.
+pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path) -> Result<()> {
     let stripped = target().join("kvm/init");
     run(Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(init))?;
     let mut archive = Initramfs {
@@ -216,9 +216,6 @@ pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path, also: Optio
     // The kernel opens it for the first program before anything is mounted.
     archive.add("dev/console", 0o020_600, (5, 1), &[])?;
     archive.add("init", 0o100_755, (0, 0), &fs::read(&stripped)?)?;
-    if let Some(also) = also {
-        archive.add(also, 0o120_777, (0, 0), b"init")?;
-    }
     let modules = kernel.join("modules");
     let mut names: Vec<_> =
         fs::read_dir(&modules)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
@@ -231,12 +228,21 @@ pub(crate) fn write_initramfs(kernel: &Path, init: &Path, to: &Path, also: Optio
     Ok(())
 }
 
-struct Initramfs {
-    out: BufWriter<File>,
+/// Adds an archive with one symbolic link behind an initramfs.
+pub(crate) fn append_link(name: &str, target: &str, initramfs: &mut Vec<u8>) -> Result<()> {
+    initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+    let mut archive = Initramfs { out: initramfs, number: 0 };
+    archive.add(name, 0o120_777, (0, 0), target.as_bytes())?;
+    cpio::newc::trailer(archive.out)?;
+    Ok(())
+}
+
+struct Initramfs<W> {
+    out: W,
     number: u32,
 }
 
-impl Initramfs {
+impl<W: std::io::Write> Initramfs<W> {
     fn add(&mut self, name: &str, mode: u32, (major, minor): (u32, u32), content: &[u8]) -> Result<()> {
         self.number += 1;
         let entry = cpio::newc::Builder::new(name)

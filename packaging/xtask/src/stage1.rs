@@ -144,7 +144,7 @@ fn assemble_one(flavor: &Flavor, programs: &Path, to: &Path) -> Result<()> {
         let boot = root.join("boot");
         fs::create_dir_all(&boot)?;
         fs::copy(kernel.join("vmlinux"), boot.join("vmlinux"))?;
-        kernel::write_initramfs(&kernel, &programs.join("supervisor"), &boot.join("initramfs"), None)?;
+        kernel::write_initramfs(&kernel, &programs.join("supervisor"), &boot.join("initramfs"))?;
     }
     symlink(flavor.name, root.join("flavor"))?;
     fs::write(image.join("manifest"), serde_json::to_vec(&manifest(flavor))?)?;

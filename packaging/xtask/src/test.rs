@@ -27,8 +27,8 @@ const PACKAGES: &[&str] = &[
 /// Crates with parsers of what strangers wrote: their tests whose names have "fuzz" in them.
 const FUZZED: &[&str] = &["appc", "image", "fetcher", "podfile"];
 
-/// Every case that applies to a machine.
-const KVM_ALL: &[&str] = &["kvm"];
+/// Every case that applies to a machine, and the probes of isolators.
+const KVM_ALL: &[&str] = &["kvm", "conformance::machines"];
 /// What is particular to machines, and the cases that go through most of what they share with other walls: emulation takes
 /// 10 seconds a pod.
 const KVM_SOME: &[&str] = &["kvm::", "enter::", "run::", "several_apps::"];

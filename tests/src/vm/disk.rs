@@ -51,6 +51,17 @@ pub(super) fn cached() -> Result<Boot> {
     Ok(boot)
 }
 
+/// Debian's kernel and its modules: `boot/vmlinuz` and `lib/modules/VERSION` in a directory.
+///
+/// # Errors
+/// When the package cannot be had.
+pub fn cached_kernel() -> Result<PathBuf> {
+    let dir = root::cache_dir()?;
+    let lock = File::create(dir.join("vm.lock")).context("Cannot create the lock of the vm host's files")?;
+    lock.lock().context("Cannot lock the vm host's files")?;
+    kernel(&dir)
+}
+
 /// Debian's kernel and its modules, unpacked.
 fn kernel(dir: &Path) -> Result<PathBuf> {
     let kernel = dir.join("kernel");

@@ -11,6 +11,8 @@
 mod disk;
 mod initramfs;
 
+pub use disk::cached_kernel;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -28,7 +28,7 @@ fn nspawn() {
 
 /// A machine for each row and way.
 #[test]
-#[ignore = "emulates a hundred machines, one after the other: ask for it by name"]
+#[ignore = "emulates a hundred machines, one after the other: cargo xtask test kvm --full"]
 fn machines() {
     check(shared_host(), Stage1::Kvm, Place::Namespace);
 }

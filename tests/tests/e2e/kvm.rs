@@ -234,6 +234,39 @@ fn a_port_leads_into_the_machine_and_the_way_out_is_there() {
     assert_nothing_is_left(&case, &uuid);
 }
 
+/// As after `apt install linux-image-…` on the host.
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_kernel_of_the_host_brings_its_modules() {
+    const MODULES: [&str; 4] = ["drivers/virtio", "drivers/net", "drivers/char", "fs/fuse"];
+    let case = Case::new(Stage1::Kvm);
+    let tree = tests::vm::cached_kernel().expect("Debian's kernel");
+    let image = std::fs::read(tree.join("boot/vmlinuz")).expect("a kernel");
+    let kernel = case.image("vmlinuz", image);
+    let run = || {
+        let script = "echo kernel $(uname -r); exit 3";
+        case.run_sh(script).env("RKT_KVM_KERNEL", &kernel).limit(Duration::from_secs(300))
+    };
+    run().fails(254).says("Install them, or name an initramfs");
+
+    let modules = tree.join("lib/modules");
+    let version = std::fs::read_dir(&modules).expect("modules").flatten().next().expect("a version");
+    let kernel_directory = version.path().join("kernel");
+    let name = version.file_name().to_string_lossy().into_owned();
+    let core = std::iter::once("net/core");
+    for directory in MODULES.into_iter().chain(core) {
+        for file in std::fs::read_dir(kernel_directory.join(directory)).expect("modules").flatten() {
+            if file.path().extension().is_some_and(|extension| extension == "ko") {
+                let to = format!("/lib/modules/{name}/kernel/{directory}/{}", file.file_name().display());
+                case.host().write(&to, std::fs::read(file.path()).expect("a module"));
+            }
+        }
+    }
+    case.host().exec("busybox").args(["depmod", &name]).ok();
+    let output = run().fails(3);
+    assert!(app_lines(&output.stdout).contains(&format!("kernel {name}").as_str()), "{output}");
+}
+
 /// These never start a machine.
 #[test]
 fn what_a_machine_cannot_have_is_refused() {

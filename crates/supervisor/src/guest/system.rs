@@ -3,7 +3,7 @@
 //! ```text
 //! /init              this program
 //! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko TRANSPORT
-//! /modules/NAME.ko
+//! /modules/NAME.ko     also .ko.xz and the like, which the kernel unpacks
 //! ```
 
 use std::os::fd::AsFd;
@@ -15,6 +15,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use super::Error;
+
+/// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2).
+const COMPRESSED: i32 = 4;
 
 /// Mounts what this program itself needs, and loads the modules.
 pub(super) fn prepare() -> Result<(), Error> {
@@ -56,7 +59,8 @@ fn load_modules(transport: &str) -> Result<(), Error> {
         let path = Path::new("/modules").join(name);
         let module = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .step(|| format!("open {}", path.display()))?;
-        match rustix::system::finit_module(module.as_fd(), c"", 0) {
+        let flags = if name.ends_with(".ko") { 0 } else { COMPRESSED };
+        match rustix::system::finit_module(module.as_fd(), c"", flags) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => Err(errno).step(|| format!("load the kernel module {name}"))?,
         }

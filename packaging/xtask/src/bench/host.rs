@@ -1,5 +1,6 @@
 //! Where benchmarks run: a namespace host with the released product and a real disk below `/var/lib/rkt`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,10 +12,18 @@ use crate::shell::target;
 
 /// Builds the product and boots a host with it.
 pub(super) fn boot() -> Result<Host> {
+    Host::boot(Some(&product()?), Data::Disk)
+}
+
+/// The released product: what the environment names (`RKT_UNDER_TEST`), or what is built now.
+pub(super) fn product() -> Result<PathBuf> {
+    if std::env::var_os(tests::product::VARIABLE).is_some() {
+        return tests::product::tree();
+    }
     let product = target().join("bench/product");
     println!("Building rkt …");
     install::install(&product, Profile::Release)?;
-    Host::boot(Some(&product), Data::Disk)
+    Ok(product)
 }
 
 /// Runs a script of bash as a delegated unit, and returns what it prints.

@@ -2,16 +2,18 @@
 //! cost. With KVM where it works, else in emulation; both rows the same.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tests::host::{Data, Host};
 use tests::images;
 
 use super::host;
 use super::report::{Promise, Samples, report, write};
 use crate::kernel;
-use crate::shell::target;
+use crate::shell::{run as run_command, target};
 
 const POD: &str = "rkt kvm";
 const BARE: &str = "QEMU, an init that exits at once";
@@ -56,18 +58,27 @@ rkt stop --force --uuid-file=/run/bench.uuid >/dev/null
 "#;
 
 pub(super) fn run(rounds: u32) -> Result<()> {
-    let host = host::boot()?;
+    let product = host::product()?;
+    let host = Host::boot(Some(&product), Data::Disk)?;
     images::install(&host);
-    let kernel = kernel::prepared(false)?;
-    let initramfs = target().join("bench/initramfs");
-    kernel::write_initramfs(
-        &kernel,
-        &crate::build::programs(crate::build::Profile::Release)?.join("supervisor"),
-        &initramfs,
-        Some("exit"),
+    let stage1 = target().join("bench/stage1-kvm");
+    fs::create_dir_all(&stage1)?;
+    let archive = product.join("usr/lib/rkt/stage1-images/stage1-kvm.aci");
+    run_command(
+        Command::new("tar")
+            .arg("--extract")
+            .arg("--file")
+            .arg(archive)
+            .arg("-C")
+            .arg(&stage1)
+            .arg("rootfs/boot"),
     )?;
-    host.write("/run/bench/vmlinux", fs::read(kernel.join("vmlinux"))?);
-    host.write("/run/bench/initramfs", fs::read(&initramfs)?);
+    let boot = stage1.join("rootfs/boot");
+    host.write("/run/bench/vmlinux", fs::read(boot.join("vmlinux"))?);
+    let mut initramfs = fs::read(boot.join("initramfs"))?;
+    // Under this name the supervisor ends at once.
+    kernel::append_link("exit", "init", &mut initramfs)?;
+    host.write("/run/bench/initramfs", initramfs);
     let emulated = crate::demo::emulation();
     let (accelerator, cpu) = if emulated.is_empty() { ("kvm", "host") } else { ("tcg", "max") };
     if !emulated.is_empty() {

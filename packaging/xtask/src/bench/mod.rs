@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// What to time
     #[arg(value_enum, default_value_t)]
     what: What,
-    /// How often each row is timed: 41 times, a machine 11 times, an image 5 times
+    /// How often each row is timed: 41 times, a machine 7 times, an image 5 times
     #[arg(long)]
     rounds: Option<u32>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     match options.what {
         What::Pods => pods::run(),
         What::Run => run::run(options.rounds.unwrap_or(41)),
-        What::Kvm => kvm::run(options.rounds.unwrap_or(11)),
+        What::Kvm => kvm::run(options.rounds.unwrap_or(7)),
         What::Image => image::run(options.rounds.unwrap_or(5)),
     }
 }
