@@ -50,7 +50,11 @@ for round in $(seq 0 $rounds); do
 done
 echo memory
 rkt run --stage1-from-dir=stage1-kvm.aci --net=none --uuid-file-save=/run/bench.uuid example.com/busybox --exec=/bin/sleep -- 1000 >/dev/null 2>&1 </dev/null &
-until [ -s /run/bench.uuid ] && rkt enter --uuid-file=/run/bench.uuid /bin/true 2>/dev/null; do sleep 1; done
+for try in $(seq 1 120); do
+    sleep 1
+    ! rkt enter "$(cat /run/bench.uuid)" /bin/true 2>/tmp/bench.log </dev/null || break
+    [ $try -lt 120 ] || { cat /tmp/bench.log >&2; exit 1; }
+done
 for pid in $(find $group/pod-$(cat /run/bench.uuid) -name cgroup.procs -exec cat {} +); do
     echo "$(cat /proc/$pid/comm) $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status)"
 done
