@@ -18,14 +18,17 @@ use crate::settings::Model;
 const MODULES: &str = "/lib/modules";
 
 /// What a guest needs beside the transport of its devices.
-const NEEDED: [&str; 3] = ["virtio_console", "virtiofs", "virtio_net"];
+const NEEDED: [&str; 2] = ["virtio_console", "virtiofs"];
+
+/// What it needs for a network.
+const NETWORK: &str = "virtio_net";
 
 /// The initramfs for the kernel in `kernel`, made from `own`, that of the stage1. A kernel that does not say its version is taken for
 /// the stage1's own.
 ///
 /// # Errors
 /// When modules of that version are not installed.
-pub(crate) fn for_kernel(kernel: &Path, own: File, model: Model) -> Result<OwnedFd> {
+pub(crate) fn for_kernel(kernel: &Path, own: File, model: Model, has_network: bool) -> Result<OwnedFd> {
     let file = File::open(kernel).step(|| format!("open {}", kernel.display()))?;
     let Some(version) = version(&file) else { return Ok(own.into()) };
     let directory = Path::new(MODULES).join(&version);
@@ -44,7 +47,7 @@ pub(crate) fn for_kernel(kernel: &Path, own: File, model: Model) -> Result<Owned
         Model::Microvm => "virtio_mmio",
         Model::Q35 => "virtio_pci",
     };
-    let wanted = std::iter::once(transport).chain(NEEDED);
+    let wanted = std::iter::once(transport).chain(NEEDED).chain(has_network.then_some(NETWORK));
     let order = order(wanted, &installed, &built_in).map_err(|name| {
         Error::Refused(format!("The kernel {} (version {version}) has no module {name}", kernel.display()))
     })?;

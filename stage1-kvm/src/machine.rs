@@ -57,6 +57,7 @@ pub(crate) fn cpus(apps: &[AppSpec], of_pod: Option<u64>, host: u64) -> u64 {
 pub(crate) fn kernel_parameters(
     model: Model,
     accelerator: Accelerator,
+    has_network: bool,
     debug: bool,
     tsc_khz: Option<u64>,
     extra: Option<&str>,
@@ -76,6 +77,7 @@ pub(crate) fn kernel_parameters(
     // What its console shows goes to the journal: errors, unless everything is asked for.
     words.push(if debug { "loglevel=7" } else { "loglevel=4" }.to_owned());
     words.push(format!("rkt.transport={}", transport(model)));
+    words.extend(has_network.then(|| "rkt.net".to_owned()));
     // Without it the kernel would not get far: see "Time in emulation" in docs/kvm.md.
     if let Some(khz) = tsc_khz.filter(|_| accelerator == Accelerator::Tcg) {
         words.push(format!("tsc_early_khz={khz}"));
@@ -138,13 +140,19 @@ mod tests {
 
     #[test]
     fn the_users_parameters_come_last() {
-        let line =
-            kernel_parameters(Model::Microvm, Accelerator::Kvm, false, Some(5), Some("loglevel=1 x=y"));
+        let line = kernel_parameters(
+            Model::Microvm,
+            Accelerator::Kvm,
+            false,
+            false,
+            Some(5),
+            Some("loglevel=1 x=y"),
+        );
         assert!(
             line.ends_with(" rkt.transport=mmio loglevel=1 x=y") && !line.contains("tsc_early"),
             "{line}"
         );
-        let line = kernel_parameters(Model::Q35, Accelerator::Tcg, true, Some(2_000_000), None);
-        assert!(line.ends_with(" loglevel=7 rkt.transport=pci tsc_early_khz=2000000"), "{line}");
+        let line = kernel_parameters(Model::Q35, Accelerator::Tcg, true, true, Some(2_000_000), None);
+        assert!(line.ends_with(" loglevel=7 rkt.transport=pci rkt.net tsc_early_khz=2000000"), "{line}");
     }
 }

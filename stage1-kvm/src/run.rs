@@ -236,7 +236,7 @@ fn monitor(
     let kernel_path = settings.kernel.as_deref().unwrap_or(Path::new(KERNEL));
     let initrd = open(settings.initrd.as_deref().unwrap_or(Path::new(INITRD)), OFlags::RDONLY)?;
     let initrd = match (&settings.kernel, &settings.initrd) {
-        (Some(kernel), None) => initramfs::for_kernel(kernel, initrd.into(), model)?,
+        (Some(kernel), None) => initramfs::for_kernel(kernel, initrd.into(), model, !interfaces.is_empty())?,
         _ => initrd,
     };
     let connections = Connections {
@@ -250,6 +250,7 @@ fn monitor(
     let kernel_parameters = machine::kernel_parameters(
         model,
         *accelerator,
+        !interfaces.is_empty(),
         run.debug,
         clock.tsc_khz().filter(|_| *accelerator == Accelerator::Tcg),
         settings.kernel_parameters.as_deref(),

@@ -3,7 +3,7 @@
 //! ```text
 //! target/kvm/kernel/vmlinux        the kernel, uncompressed: hypervisors start it at its PVH entry
 //! target/kvm/kernel/modules/       NAME.ko, and "order": each after what it needs
-//! target/kvm/kernel/package        which package it is from; written last, so all of the above is complete
+//! target/kvm/kernel/package        which package it is from, and how it was made; written last, so all of the above is complete
 //! ```
 //! The package is downloaded and unpacked, never installed. What is there stays: only `cargo xtask stage1-kvm` looks for a newer one.
 
@@ -20,13 +20,16 @@ use crate::shell::{run, target};
 /// The package that depends on the newest kernel.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// Modules that the guest needs, and the transport of virtio without which it does not. What they need comes before them.
+/// The way in which all of it is made.
+const RECIPE: &str = "stripped modules without types, those of networks apart";
+
+/// Modules that the guest needs, and what it needs them for: a transport of virtio, or a network. What they need comes before them.
 const MODULES: &[(&str, Option<&str>)] = &[
     ("virtio_mmio", Some("mmio")),
     ("virtio_pci", Some("pci")),
     ("virtio_console", None),
     ("virtiofs", None),
-    ("virtio_net", None),
+    ("virtio_net", Some("net")),
 ];
 
 /// What unpacks and strips.
@@ -36,12 +39,14 @@ const PACKAGES: &[&str] = &["binutils", "dpkg", "lz4", "xz-utils", "zstd"];
 pub(crate) fn prepared(refresh: bool) -> Result<PathBuf> {
     let kernel = target().join("kvm/kernel");
     let marker = kernel.join("package");
-    if marker.exists() && !refresh {
+    let made = fs::read_to_string(&marker).unwrap_or_default();
+    if made.ends_with(&format!("\n{RECIPE}")) && !refresh {
         return Ok(kernel);
     }
     packages::need(PACKAGES)?;
     let package = newest_package()?;
-    if fs::read_to_string(&marker).is_ok_and(|known| known == package) {
+    let text = format!("{package}\n{RECIPE}");
+    if made == text {
         return Ok(kernel);
     }
     println!("Making the guest's kernel from the package {package} …");
@@ -59,7 +64,7 @@ pub(crate) fn prepared(refresh: bool) -> Result<PathBuf> {
     let image = only_matching(&tree.join("boot"), "vmlinuz-")?;
     fs::write(new.join("vmlinux"), uncompressed(&fs::read(image)?)?)?;
     collect_modules(&tree.join("lib/modules"), &new.join("modules"))?;
-    fs::write(new.join("package"), &package)?;
+    fs::write(new.join("package"), text)?;
     if kernel.exists() {
         fs::remove_dir_all(&kernel)?;
     }
@@ -142,13 +147,13 @@ fn collect_modules(from: &Path, to: &Path) -> Result<()> {
     let mut found = Vec::new();
     find_modules(from, &mut found)?;
     let mut order: Vec<(String, Option<&str>)> = Vec::new();
-    for (name, transport) in MODULES {
-        add_module(name, *transport, &found, to, &mut order)?;
+    for (name, purpose) in MODULES {
+        add_module(name, *purpose, &found, to, &mut order)?;
     }
     let text: String = order
         .iter()
-        .map(|(name, transport)| match transport {
-            Some(transport) => format!("{name}.ko {transport}\n"),
+        .map(|(name, purpose)| match purpose {
+            Some(purpose) => format!("{name}.ko {purpose}\n"),
             None => format!("{name}.ko\n"),
         })
         .collect();
@@ -169,14 +174,14 @@ fn find_modules(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 
 fn add_module(
     name: &str,
-    transport: Option<&'static str>,
+    purpose: Option<&'static str>,
     found: &[PathBuf],
     to: &Path,
     order: &mut Vec<(String, Option<&'static str>)>,
 ) -> Result<()> {
     if let Some((_, known)) = order.iter_mut().find(|(known, _)| known == name) {
-        // Somebody else needs it, with another transport or with any.
-        if *known != transport {
+        // Somebody else needs it, for something else or in any case.
+        if *known != purpose {
             *known = None;
         }
         return Ok(());
@@ -187,10 +192,14 @@ fn add_module(
     let path = found.iter().find(is_it).with_context(|| format!("The package has no module {name}"))?;
     let content = fs::read(path)?;
     for needed in depends(&content) {
-        add_module(&needed, transport, found, to, order)?;
+        add_module(&needed, purpose, found, to, order)?;
     }
-    fs::write(to.join(format!("{name}.ko")), content)?;
-    order.push((name.to_owned(), transport));
+    let file = to.join(format!("{name}.ko"));
+    fs::write(&file, content)?;
+    // What is for debuggers and tracers goes, and the signature behind it: both take the guest longer to read than the module to load.
+    // The kernel comes from the same package and the same archive.
+    run(Command::new("strip").args(["--strip-debug", "--remove-section=.BTF"]).arg(&file))?;
+    order.push((name.to_owned(), purpose));
     Ok(())
 }
 

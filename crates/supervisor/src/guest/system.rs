@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /init              this program
-//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko TRANSPORT
+//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko PURPOSE: mmio, pci, net
 //! /modules/NAME.ko     also .ko.xz and the like, which the kernel unpacks
 //! ```
 
@@ -33,8 +33,10 @@ pub(super) fn prepare() -> Result<(), Error> {
         mount(kind, at, kind, flags, None).step(|| format!("mount {at}"))?;
     }
     let options = std::fs::read_to_string("/proc/cmdline")?;
-    let transport = options.split_whitespace().find_map(|word| word.strip_prefix("rkt.transport="));
-    load_modules(transport.unwrap_or("pci"))
+    let mut purposes: Vec<&str> =
+        options.split_whitespace().filter_map(|word| word.strip_prefix("rkt.transport=")).collect();
+    purposes.extend(options.split_whitespace().any(|word| word == "rkt.net").then_some("net"));
+    load_modules(&purposes)
 }
 
 /// Makes a directory, unless it is there.
@@ -45,15 +47,16 @@ pub(super) fn directory(path: &str) -> Result<(), Error> {
     }
 }
 
-fn load_modules(transport: &str) -> Result<(), Error> {
+/// Loads those that are needed in any case, and those for one of `purposes`.
+fn load_modules(purposes: &[&str]) -> Result<(), Error> {
     let order = match std::fs::read_to_string("/modules/order") {
         // A kernel that has everything built in.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         order => order?,
     };
     for line in order.lines() {
-        let (name, only) = line.split_once(' ').unwrap_or((line, transport));
-        if only != transport {
+        let (name, purpose) = line.split_once(' ').unwrap_or((line, ""));
+        if !purpose.is_empty() && !purposes.contains(&purpose) {
             continue;
         }
         let path = Path::new("/modules").join(name);
