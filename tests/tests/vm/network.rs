@@ -1,0 +1,79 @@
+//! Networks that take a module which not every kernel has.
+
+use std::time::{Duration, Instant};
+
+use tests::case::Stage1;
+use tests::images;
+use tests::vm::Vm;
+
+/// A neighbour in a network namespace, joined to the machine's by a pair of devices, with a web server on both its addresses.
+const NEIGHBOUR: &str = "
+ip netns add wire
+ip link add wire type veth peer name eth0 netns wire
+ip addr add 10.77.1.1/24 dev wire; ip -6 addr add fd77:1::1/64 dev wire nodad; ip link set wire up
+ip -n wire link set lo up
+ip -n wire addr add 10.77.1.2/24 dev eth0; ip -n wire -6 addr add fd77:1::2/64 dev eth0 nodad; ip -n wire link set eth0 up
+mkdir -p /tmp/wire && echo the neighbour >/tmp/wire/index.html
+ip netns exec wire busybox httpd -p '[::]:80' -h /tmp/wire
+mkdir -p /etc/rkt/net.d";
+/// In the pod's network.
+const IN_POD: &str = "nsenter --net=/proc/$(rkt status $(cat /run/ipvlan.uuid) | sed -n s/^pid=//p)/ns/net";
+/// What a pod of the network leaves when it is gone.
+const LEFT: &str = "ip netns list | grep -v ^wire; ls -A /var/lib/cni/networks/ipvlan | grep -v -e lock -e last_reserved_ip; ip -o link show type ipvlan; true";
+
+fn eventually(vm: &Vm, what: &str, script: &str, wanted: &str) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = vm.sh(script);
+        if output.stdout.contains(wanted) {
+            return;
+        }
+        assert!(Instant::now() < end, "{what}: no {wanted:?}: {output}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// The pod has an address on the neighbour's wire, under the hardware address of the machine's end.
+#[test]
+fn ipvlan_stands_on_the_wire() {
+    let (vm, _turn) = crate::machine();
+    vm.sh(NEIGHBOUR).success();
+    let ranges = serde_json::json!([
+        [{"subnet": "10.77.1.0/24", "rangeStart": "10.77.1.100"}],
+        [{"subnet": "fd77:1::/64", "rangeStart": "fd77:1::100"}],
+    ]);
+    let network = serde_json::json!({"cniVersion": "1.0.0", "name": "ipvlan", "type": "ipvlan", "master": "wire", "mode": "l2",
+        "ipam": {"type": "host-local", "ranges": ranges}});
+    vm.write("/etc/rkt/net.d/10-ipvlan.conf", network.to_string());
+    let script = "mkdir /www; echo the pod >/www/index.html; busybox httpd -p '[::]:80' -h /www; sleep 1000";
+    let flag = Stage1::Nspawn.flag();
+    let image = images::BUSYBOX_NAME;
+    vm.exec(
+        ["systemd-run", "--quiet", "--unit=ipvlan", "/usr/bin/rkt", "--insecure-options=image", "run"]
+            .into_iter()
+            .chain([
+                &*flag,
+                "--net=ipvlan",
+                "--uuid-file-save=/run/ipvlan.uuid",
+                image,
+                "--exec=/bin/sh",
+                "--",
+                "-c",
+                script,
+            ]),
+    )
+    .output()
+    .success();
+    for (here, there) in [("10.77.1.100", "10.77.1.2"), ("[fd77:1::100]", "[fd77:1::2]")] {
+        let in_wire = format!("ip netns exec wire curl -gsm5 http://{here}/");
+        eventually(vm, "the neighbour asks the pod", &in_wire, "the pod");
+        let in_pod = format!("{IN_POD} curl -gsm5 http://{there}/");
+        eventually(vm, "the pod asks the neighbour", &in_pod, "the neighbour");
+    }
+    let link = vm.sh(&format!("{IN_POD} ip -o link show eth0; cat /sys/class/net/wire/address")).success();
+    let hardware = link.stdout.lines().last().unwrap_or_default();
+    assert_eq!(link.stdout.matches(hardware).count(), 2, "{link}");
+    assert!(!vm.sh(LEFT).stdout.is_empty());
+    vm.sh("systemctl stop ipvlan; rkt gc --grace-period=0s").success();
+    assert_eq!(vm.sh(LEFT).stdout, "");
+}
