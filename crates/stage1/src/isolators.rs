@@ -98,18 +98,8 @@ pub(crate) fn apply(
             Isolator::CapabilitiesRetain(_) | Isolator::CapabilitiesRemove(_) => {
                 restricts_capabilities = true;
             }
-            Isolator::SeccompRetain(set) | Isolator::SeccompRemove(set) => {
-                let kind =
-                    if matches!(isolator, Isolator::SeccompRetain(_)) { SetKind::Retain } else { SetKind::Remove };
-                seccomp(app, kind, set, spec, warnings)?;
-                if !contained && set.errno.is_none() {
-                    warnings.push(format!(
-                        "app {:?}: its seccomp filter kills, and nobody of ours is there to say for which system call: the \
-                         kernel's audit record does, journalctl _AUDIT_TYPE=1326",
-                        app.name()
-                    ));
-                }
-            }
+            Isolator::SeccompRetain(set) => seccomp(app, SetKind::Retain, set, options, spec, warnings)?,
+            Isolator::SeccompRemove(set) => seccomp(app, SetKind::Remove, set, options, spec, warnings)?,
             _ if contained => {
                 return Err(Error::Refused(format!(
                     "App {:?} has the isolator {name:?}, which this stage1 does not enforce; {}",
@@ -189,6 +179,7 @@ fn seccomp(
     app: &AppInput,
     kind: SetKind,
     set: &appc::SeccompSet,
+    options: &Options<'_>,
     spec: &mut AppSpec,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
@@ -197,6 +188,13 @@ fn seccomp(
     if !compiled.ignored.is_empty() {
         let names = compiled.ignored.join(", ");
         warnings.push(format!("app {:?}: unknown system calls in its seccomp set: {names}", app.name()));
+    }
+    if options.policy == Policy::Fly && set.errno.is_none() {
+        warnings.push(format!(
+            "app {:?}: its seccomp filter kills, and nobody of ours is there to say for which system call: the kernel's audit \
+             record does, journalctl _AUDIT_TYPE=1326",
+            app.name()
+        ));
     }
     spec.seccomp = compiled.seccomp;
     Ok(())

@@ -13,6 +13,10 @@ fn an_app_with_a_limit_of_its_own() {
     for stage1 in [Stage1::Fly, Stage1::Nspawn] {
         let (code, said) = crate::as_service(vm, "--property=Delegate=yes", stage1, &limited);
         assert!(code == 0 && said.contains("signal 9"), "{stage1:?} in a delegated unit: {code}\n{said}");
+        // Under fly nobody of ours is there to say it.
+        let told = said
+            .contains("out of memory: the kernel has killed a process of the app, which may use 49152 KiB");
+        assert_eq!(told, stage1 == Stage1::Nspawn, "{said}");
     }
     let (code, said) = crate::as_service(vm, "", Stage1::Fly, &limited);
     assert!(code == 0 && said.contains("signal 0") && said.contains("Delegate=yes"), "fly: {code}\n{said}");
