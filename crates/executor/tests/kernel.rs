@@ -1,6 +1,6 @@
 //! What the running kernel makes of the filters: each case in a process of its own, which installs one and tries.
 //!
-//! The calls are such that they do nothing without a filter either.
+//! The calls are such that they do nothing without a filter either: nobody can make a directory of /proc.
 
 use std::os::fd::AsFd;
 
@@ -51,7 +51,7 @@ fn openat2_and_pidfd() -> Result<(), Errno> {
 
 fn mount() -> Result<(), Errno> {
     let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("none", "/nonexistent/place", "tmpfs", flags, None)
+    rustix::mount::mount("none", "/proc/nonexistent/place", "tmpfs", flags, None)
 }
 
 fn setns() -> Result<(), Errno> {
@@ -83,7 +83,7 @@ fn vsock_socket() -> Result<(), Errno> {
 }
 
 fn mkdir() -> Result<(), Errno> {
-    rustix::fs::mkdir("/nonexistent/place", Mode::empty())
+    rustix::fs::mkdir("/proc/nonexistent/place", Mode::empty())
 }
 
 fn pipe_to_dead_end() -> Result<(), Errno> {
