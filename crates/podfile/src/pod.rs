@@ -328,10 +328,10 @@ pub struct AppSettings {
 }
 
 /// A signal by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
-    /// As `SIGHUP`.
-    pub name: &'static str,
+    /// As `SIGHUP`, or a number.
+    pub name: String,
     /// Its number on Linux.
     pub number: i32,
 }

@@ -136,7 +136,7 @@ impl Writer<'_> {
             lines.push(format!("TimeoutStopSec={}", span(time.saturating_add(margin))));
         }
         if let (Some(Isolation::Fly), [app]) = (pod.isolation, apps.as_slice())
-            && let Some(signal) = app.settings.stop_signal
+            && let Some(signal) = &app.settings.stop_signal
         {
             lines.push(format!("KillSignal={}", signal.name));
         }

@@ -165,28 +165,19 @@ pub(crate) fn span(text: &str) -> Parsed<Duration> {
 }
 
 pub(crate) fn signal(text: &str) -> Parsed<Signal> {
-    const SIGNALS: &[(&str, i32)] = &[
-        ("SIGHUP", 1),
-        ("SIGINT", 2),
-        ("SIGQUIT", 3),
-        ("SIGKILL", 9),
-        ("SIGUSR1", 10),
-        ("SIGUSR2", 12),
-        ("SIGALRM", 14),
-        ("SIGTERM", 15),
-        ("SIGCONT", 18),
-        ("SIGWINCH", 28),
-        ("SIGIO", 29),
-        ("SIGPWR", 30),
-    ];
-    let known = SIGNALS.iter().find(|(name, number)| {
-        *name == text || name.strip_prefix("SIG") == Some(text) || number.to_string() == text
-    });
-    known.map(|&(name, number)| Signal { name, number }).ok_or_else(|| {
-        let near = nearest(text, SIGNALS.iter().map(|(name, _)| *name));
-        Problem::new(format!("{text:?} is no signal"))
-            .hint(near.map_or_else(|| "as in SIGHUP".to_owned(), |near| format!("did you mean {near}?")))
-    })
+    let Some(number) = sys::signal::number(text) else {
+        let near = nearest(text, sys::signal::NAMES.iter().map(|(name, _)| *name));
+        let hint = near.map_or_else(|| "as in SIGHUP".to_owned(), |near| format!("did you mean {near}?"));
+        return Err(Problem::new(format!("{text:?} is no signal")).hint(hint));
+    };
+    let known = sys::signal::NAMES.iter().find(|(_, known)| *known == number);
+    // The real-time ones have no names but what was written, where that is one.
+    let name = match known {
+        Some((name, _)) => (*name).to_owned(),
+        None if text.starts_with("RT") => format!("SIG{text}"),
+        None => text.to_owned(),
+    };
+    Ok(Signal { name, number })
 }
 
 /// `KEY=VALUE`

@@ -139,7 +139,11 @@ fn app(pod: &Pod, App { name, image, settings }: &App) -> Result<AppRequest> {
     annotate(&mut annotations, SOCKETS, settings.sockets.as_ref().map(|names| names.join(" ")))?;
     let credentials = settings.credentials.as_ref().map_or_else(|| "*".to_owned(), |names| names.join(" "));
     annotate(&mut annotations, CREDENTIALS, Some(credentials))?;
-    annotate(&mut annotations, STOP_SIGNAL, settings.stop_signal.map(|signal| signal.number.to_string()))?;
+    annotate(
+        &mut annotations,
+        STOP_SIGNAL,
+        settings.stop_signal.as_ref().map(|signal| signal.number.to_string()),
+    )?;
     annotate(&mut annotations, PIDS_LIMIT, settings.pids_limit.map(|limit| limit.to_string()))?;
     let ulimits = Some(settings.ulimits.join(",")).filter(|limits| !limits.is_empty());
     annotate(&mut annotations, RLIMITS, ulimits)?;

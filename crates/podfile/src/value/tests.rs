@@ -88,6 +88,7 @@ fn words_of_a_few() {
     for text in ["SIGHUP", "HUP", "1"] {
         assert_eq!(signal(text).unwrap().number, 1);
     }
+    assert_eq!(signal("RTMIN+3").unwrap(), Signal { name: "SIGRTMIN+3".to_owned(), number: 37 });
     assert_eq!(signal("SIGUSR").unwrap_err().hint.unwrap(), "did you mean SIGUSR1?");
     assert_eq!(capabilities("net_admin, CAP_KILL").unwrap().iter().count(), 2);
     assert_eq!(capabilities("NET_ADMN").unwrap_err().hint.unwrap(), "did you mean CAP_NET_ADMIN?");

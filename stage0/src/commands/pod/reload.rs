@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &ReloadArgs) -> Result<ExitCode> {
     let mut count = 0;
     for app in &file.apps {
         let (app_name, settings) = (app.name.as_str(), &app.settings);
-        if let Some(signal) = settings.reload_signal {
+        if let Some(signal) = &settings.reload_signal {
             send(context, &uuid, app_name, signal.number)
                 .with_context(|| format!("Cannot send {} to app {app_name}", signal.name))?;
             count += 1;
