@@ -225,7 +225,7 @@ impl Pods {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::openat(&pod.dir, crate::current::RUN_LOCK, flags, Mode::empty()) {
-            Ok(file) if lock::is_taken(file.as_fd()).map_err(failed)? => return Ok(true),
+            Ok(file) if is_taken(file.as_fd()).map_err(failed)? => return Ok(true),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("open", crate::current::RUN_LOCK, error)),
         }
