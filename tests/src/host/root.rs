@@ -41,6 +41,7 @@ const PACKAGES: &[&str] = &[
     "docker-registry",
     "nginx-light",
     "openssl",
+    "tinyproxy-bin",
 ];
 
 /// Units that would change the machine's kernel (its settings, its modules), that only cost time, or that take the ports of

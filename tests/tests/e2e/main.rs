@@ -93,6 +93,7 @@ mod pod_file_walls;
 mod pod_files;
 mod private_users;
 mod privileges;
+mod proxies;
 mod registries;
 mod remote;
 mod run;

@@ -199,7 +199,7 @@ fn caching_follows_the_rules_of_http() {
 }
 
 /// An image that takes some seconds at the rate of the servers here.
-fn slow(web: &Web) {
+pub(crate) fn slow(web: &Web) {
     let noise: Vec<u8> = {
         let mut state = 1_u32;
         std::iter::repeat_with(|| {
@@ -217,7 +217,7 @@ fn slow(web: &Web) {
     web.put("slow.aci", aci.build());
 }
 
-const SLOW: &str = "location = /slow.aci { limit_rate 1m; }";
+pub(crate) const SLOW: &str = "location = /slow.aci { limit_rate 1m; }";
 
 fn part(net: &Net) -> String {
     let find = format!("find {}/tmp/download -name '*.part' -size +256k", net.case.data());
