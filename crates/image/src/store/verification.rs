@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use transport::Digest;
 
-use super::render::LAYERS;
 use super::work::Work;
 use super::{Image, ImportRequest, Store, StoreError, oci};
 use crate::compare;
@@ -41,28 +40,29 @@ impl Store {
     /// Compares all that `image` shows, dependencies included, with what it should be, and replaces what is not the same.
     /// `in_use` are the rendered trees that pods stand on: these are not touched. For root.
     pub fn verify_image(&self, image: &Image, in_use: &BTreeSet<String>) -> Result<Verification, StoreError> {
-        let found = self.verify_with_dependencies(image, in_use, 0)?;
+        let found = self.verify_with_dependencies(image, in_use, &mut BTreeSet::new())?;
         match found {
             Verification::NotUnpacked | Verification::InUse(_) => Ok(found),
             _ => Ok(found.and(self.verify_derived(image, in_use)?)),
         }
     }
 
+    /// Each image once: they may depend on one another in any way.
     fn verify_with_dependencies(
         &self,
         image: &Image,
         in_use: &BTreeSet<String>,
-        depth: usize,
+        done: &mut BTreeSet<String>,
     ) -> Result<Verification, StoreError> {
-        let name = image.name().to_string();
-        if depth > LAYERS {
-            return Err(StoreError::TooManyLayers(name));
+        if !done.insert(image.key().to_owned()) {
+            return Ok(Verification::Whole);
         }
         let mut found = self.verify_layers(image, in_use)?;
         if found != Verification::NotUnpacked {
+            let name = image.name().to_string();
             for dependency in &self.manifest(image)?.dependencies {
                 let below = self.dependency(&name, dependency)?;
-                found = found.and(self.verify_with_dependencies(&below, in_use, depth + 1)?);
+                found = found.and(self.verify_with_dependencies(&below, in_use, done)?);
             }
         }
         Ok(found)
