@@ -204,7 +204,7 @@ fn monitor(
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
     let model = settings.model();
     let (interfaces, taps) = match joined {
-        Some(joined) => wires::lay(run.uuid, &joined.netns)?,
+        Some(joined) => wires::lay(&pod.current.dir, &joined.netns)?,
         None => (Vec::new(), Vec::new()),
     };
     let mut shapes = specs.to_vec();

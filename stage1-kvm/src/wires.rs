@@ -1,113 +1,100 @@
 //! From the pod's network namespace into the machine.
 //!
 //! ```text
-//! host ── veth ── eth0 ┐             (the pod's network namespace, made by CNI plugins)
-//!                 rkt0 ┤ bridge
-//!                 tap0 ┘── QEMU ═══ guest's eth0, with the addresses and routes that the namespace's had
+//!      the pod's network namespace, made by CNI plugins │
+//! host ─────────── eth0 ═══════ all that arrives ═══════ tap0 ── QEMU ═══ guest's eth0
+//!                  keeps its    leaves by the other     │         has the same hardware address,
+//!                  addresses                            │         addresses and routes
 //! ```
-//! The interface in the namespace gives its addresses up: its owner is the guest now, which has another hardware address.
-//! All of it goes with the namespace.
+//! What plugins have made stands as they left it: what a host knows the pod by, the hardware address (bridge, macvlan) or the network
+//! address (ipvlan), is known where they expect it. But packets pass the namespace's own network by, and the guest alone answers. All
+//! of it goes with the namespace.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use pod::PodUuid;
-use serde::Deserialize;
+use network::record::{Attachment, Record};
+use network::result::Outcome;
+use pod::PodDir;
+use rustix::io::Errno;
 use stage1::{Context, Error, Result};
 use supervisor::link::{Interface, Route};
-use sys::interface;
 use sys::namespace::{self, Kind};
-
-/// Types of networks whose interface in the pod is one end of a cable. Others share one of the host's, whose frames go
-/// by the hardware address that they know.
-const CABLES: [&str; 3] = ["ptp", "bridge", "flannel"];
-
-/// What the network's set-up has written about one network.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Joined {
-    net_name: String,
-    plugin_path: String,
-    if_name: String,
-    #[serde(default)]
-    ip: String,
-    #[serde(default)]
-    mask: String,
-    #[serde(default)]
-    ip6: String,
-    #[serde(default)]
-    mask6: String,
-}
+use sys::{interface, traffic};
 
 /// Connects the interfaces of the pod's network namespace with tap devices; what the guest has to know, and these.
-pub(crate) fn lay(uuid: PodUuid, netns: &OwnedFd) -> Result<(Vec<Interface>, Vec<OwnedFd>)> {
-    let text = std::fs::read("net-info.json").step(|| "read net-info.json".to_owned())?;
-    let joined: Vec<Joined> = serde_json::from_slice(&text)
-        .map_err(std::io::Error::from)
-        .step(|| "read net-info.json".to_owned())?;
-    for network in &joined {
-        let kind = network.plugin_path.rsplit('/').next().unwrap_or_default();
-        if !CABLES.contains(&kind) {
-            return Err(Error::Network(format!(
-                "The network {:?} is of type {kind:?}, which a machine cannot join: it takes one of type {}",
-                network.net_name,
-                CABLES.join(", ")
-            )));
-        }
-    }
+pub(crate) fn lay(pod: &PodDir, netns: &OwnedFd) -> Result<(Vec<Interface>, Vec<OwnedFd>)> {
+    let record = Record::read(pod).map_err(|error| Error::Network(error.chain()))?;
+    let attachments = record.map(|record| record.attachments).unwrap_or_default();
     let home = namespace::open(None, Kind::Network).step(|| "open our network namespace".to_owned())?;
     namespace::join(netns.as_fd(), Kind::Network).step(|| "enter the pod's network namespace".to_owned())?;
-    let laid = (0..)
-        .zip(&joined)
-        .map(|(number, network)| lay_one(uuid, number, network))
-        .collect::<Result<Vec<_>>>();
+    let laid = attachments.iter().enumerate().map(|(number, attachment)| lay_one(number, attachment));
+    let laid = laid.collect::<Result<Vec<_>>>();
     namespace::join(home.as_fd(), Kind::Network).step(|| "leave the pod's network namespace".to_owned())?;
     Ok(laid?.into_iter().unzip())
 }
 
-fn lay_one(uuid: PodUuid, number: u8, network: &Joined) -> Result<(Interface, OwnedFd)> {
-    let name = &network.if_name;
-    let step = || format!("connect {name} of network {:?} with the machine", network.net_name);
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
-    let (v4, v6) = (read("route"), read("ipv6_route"));
-    let routes = sys::routes::parse4(&v4)
+fn lay_one(number: usize, attachment: &Attachment) -> Result<(Interface, OwnedFd)> {
+    let name = &attachment.interface;
+    let network = &attachment.network.name;
+    let step = || format!("connect {name} of network {network:?} with the machine");
+    let outcome = Outcome::parse(&attachment.result)
+        .map_err(|why| Error::Network(format!("The result of network {network:?} cannot be read: {why}")))?;
+    let index = interface::index(name).step(step)?;
+    let Some(mac) = interface::hardware_address(name).step(step)? else {
+        return Err(Error::Network(format!(
+            "The interface {name} of network {network:?} is no Ethernet, which a machine takes"
+        )));
+    };
+    let mtu = interface::mtu(name).step(step)?;
+    let finds_neighbours = interface::finds_neighbours(name).step(step)?;
+    let mut addresses: Vec<(IpAddr, u8)> =
+        outcome.addresses.iter().map(|address| (address.ip, address.prefix)).collect();
+    addresses.extend(own_link_local(name, mac).map(|address| (address.into(), 64)));
+    let tap = format!("tap{number}");
+    let device = interface::tap(&tap).step(step)?;
+    let tap = interface::index(&tap).step(step)?;
+    interface::switch_on(tap, mtu, true).step(step)?;
+    interface::take_all_groups(index).step(step)?;
+    for (from, to) in [(index, tap), (tap, index)] {
+        traffic::redirect(from, to).map_err(|errno| match errno {
+            Errno::NOENT | Errno::OPNOTSUPP => Error::Network(format!(
+                "The kernel cannot redirect packets of network {network:?} to the machine: it needs sch_ingress, cls_u32 and \
+                 act_mirred, as modules or built in"
+            )),
+            errno => Error::Network(format!("Cannot redirect packets between {name} and the machine: {errno}")),
+        })?;
+    }
+    let routes = routes(name);
+    Ok((Interface { mac, name: name.clone(), mtu, finds_neighbours, addresses, routes }, device))
+}
+
+fn of_namespace(file: &str) -> String {
+    // Without IPv6 there is none of its files.
+    std::fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default()
+}
+
+fn routes(name: &str) -> Vec<Route> {
+    let (v4, v6) = (of_namespace("route"), of_namespace("ipv6_route"));
+    sys::routes::parse4(&v4)
         .chain(sys::routes::parse6(&v6))
         .filter(|route| route.interface == *name)
         .map(|route| Route { destination: route.destination, gateway: route.gateway })
-        .collect();
-    let addresses: Vec<(IpAddr, u8)> = addresses(network).collect();
-    let mtu = interface::mtu(name).step(step)?;
-    let index = interface::index(name).step(step)?;
-    for &(address, prefix) in &addresses {
-        interface::delete_address(index, address, prefix).step(step)?;
-    }
-    let (bridge, tap) = (format!("rkt{number}"), format!("tap{number}"));
-    interface::add_bridge(&bridge).step(step)?;
-    let master = interface::index(&bridge).step(step)?;
-    let device = interface::tap(&tap).step(step)?;
-    interface::switch_on(index, Some(master), None).step(step)?;
-    let tap = interface::index(&tap).step(step)?;
-    interface::switch_on(tap, Some(master), Some(mtu)).step(step)?;
-    Ok((Interface { mac: mac(uuid, number), name: name.clone(), mtu, addresses, routes }, device))
+        .collect()
 }
 
-/// A hardware address of nobody's: 02:, the first digits of the pod's UUID, the interface's number.
-fn mac(uuid: PodUuid, number: u8) -> [u8; 6] {
-    let digits: String = uuid.to_string().chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    let [a, b, c, d] = u32::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes();
-    [2, a, b, c, d, number]
+/// The link-local address of interface `name`, where it is not the one that the guest's kernel derives from the hardware address. (Those
+/// of type ipvlan share one, and the kernel makes a difference that the guest cannot know.)
+fn own_link_local(name: &str, mac: [u8; 6]) -> Option<Ipv6Addr> {
+    let address = sys::routes::link_local(&of_namespace("if_inet6"), name)?;
+    (address != derived(mac)).then_some(address)
 }
 
-fn addresses(network: &Joined) -> impl Iterator<Item = (IpAddr, u8)> {
-    let v4 = || -> Option<(IpAddr, u8)> {
-        let mask: Ipv4Addr = network.mask.parse().ok()?;
-        let prefix = u8::try_from(u32::from(mask).leading_ones()).ok()?;
-        Some((network.ip.parse::<Ipv4Addr>().ok()?.into(), prefix))
-    };
-    let v6 = || -> Option<(IpAddr, u8)> {
-        Some((network.ip6.parse::<Ipv6Addr>().ok()?.into(), network.mask6.parse().ok()?))
-    };
-    [v4(), v6()].into_iter().flatten()
+/// RFC 4291, appendix A.
+fn derived(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let [w, x, y, z] = [[a ^ 2, b], [c, 0xff], [0xfe, d], [e, f]].map(u16::from_be_bytes);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, w, x, y, z)
 }
 
 #[cfg(test)]
@@ -115,9 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hardware_addresses_are_local_and_differ() {
-        let uuid: PodUuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().unwrap();
-        assert_eq!(mac(uuid, 0), [0x02, 0x6b, 0xa7, 0xb8, 0x10, 0]);
-        assert_eq!(mac(uuid, 1)[5], 1);
+    fn link_local_addresses_as_the_kernel_derives_them() {
+        assert_eq!(
+            derived([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+            "fe80::5054:ff:fe12:3456".parse::<Ipv6Addr>().unwrap()
+        );
     }
 }

@@ -43,16 +43,38 @@ pub fn tap(name: &str) -> Result<OwnedFd> {
     Ok(device)
 }
 
+/// Asks the kernel something about interface `name` that it answers in the value of the request.
+macro_rules! ask {
+    ($name:expr, $what:expr) => {{
+        let socket = socket()?;
+        let mut request = Request::new($name)?;
+        // SAFETY: as above; the calls fill no more than the value.
+        let returned = unsafe { libc::ioctl(socket.as_raw_fd(), $what, std::ptr::from_mut(&mut request)) };
+        check(returned.into())?;
+        request.value
+    }};
+}
+
 /// The MTU of interface `name`.
 pub fn mtu(name: &str) -> Result<u32> {
-    let socket = socket()?;
-    let mut request = Request::new(name)?;
-    // SAFETY: as above; the call fills four bytes of the value.
-    let returned =
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, std::ptr::from_mut(&mut request)) };
-    check(returned.into())?;
-    let [a, b, c, d, ..] = request.value;
+    let [a, b, c, d, ..] = ask!(name, libc::SIOCGIFMTU);
     Ok(u32::from_ne_bytes([a, b, c, d]))
+}
+
+/// The hardware address of interface `name`; `None` when it is no Ethernet.
+pub fn hardware_address(name: &str) -> Result<Option<[u8; 6]>> {
+    // struct sockaddr: the type of the hardware, the address.
+    let [first, second, a, b, c, d, e, f, ..] = ask!(name, libc::SIOCGIFHWADDR);
+    let is_ethernet = u16::from_ne_bytes([first, second]) == libc::ARPHRD_ETHER;
+    Ok(is_ethernet.then_some([a, b, c, d, e, f]))
+}
+
+/// Whether interface `name` finds the hardware addresses of its neighbours, by ARP and the like; without, all packets go to whoever
+/// is at the other end.
+pub fn finds_neighbours(name: &str) -> Result<bool> {
+    let [first, second, ..] = ask!(name, libc::SIOCGIFFLAGS);
+    let no_arp = u16::try_from(libc::IFF_NOARP).map_err(|_| Errno::INVAL)?;
+    Ok(u16::from_ne_bytes([first, second]) & no_arp == 0)
 }
 
 fn socket() -> Result<OwnedFd> {
@@ -66,7 +88,6 @@ pub fn index(name: &str) -> Result<u32> {
 
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
-const DELETE_ADDRESS: u16 = 21;
 const NEW_ROUTE: u16 = 24;
 const REPLACE: u16 = 0x100;
 
@@ -75,46 +96,34 @@ fn tell(kind: u16, flags: u16, header: &[u8], attributes: &Attributes) -> Result
 }
 
 /// `struct ifinfomsg`: family, padding, type, index, flags, mask of flags to change.
-fn link_header(index: u32, up: bool) -> Vec<u8> {
+fn link_header(index: u32, flags: u32) -> Vec<u8> {
     let mut header = vec![0; 4];
     header.extend(index.to_ne_bytes());
-    header.extend(u32::from(up).to_ne_bytes());
-    header.extend(u32::from(up).to_ne_bytes());
+    header.extend(flags.to_ne_bytes());
+    header.extend(flags.to_ne_bytes());
     header
 }
 
-/// Makes the bridge `name` and switches it on.
-pub fn add_bridge(name: &str) -> Result<()> {
-    const NAME: u16 = 3;
-    const LINK_INFO: u16 = 18;
-    const INFO_KIND: u16 = 1;
-    let info = Attributes::default().bytes(INFO_KIND, b"bridge");
-    let attributes = Attributes::default().text(NAME, name).nest(LINK_INFO, &info);
-    tell(NEW_LINK, CREATE, &link_header(0, true), &attributes)
+const UP: u32 = 1;
+const NO_ARP: u32 = 0x80;
+const ALL_GROUPS: u32 = 0x200;
+
+/// Switches an interface on, with this MTU. Without `finds_neighbours`, see [`finds_neighbours`].
+pub fn switch_on(index: u32, mtu: u32, finds_neighbours: bool) -> Result<()> {
+    const MTU: u16 = 4;
+    let attributes = Attributes::default().bytes(MTU, &mtu.to_ne_bytes());
+    let flags = if finds_neighbours { UP } else { UP | NO_ARP };
+    tell(NEW_LINK, 0, &link_header(index, flags), &attributes)
 }
 
-/// Switches an interface on, as a port of the bridge `master` or for itself, and gives it another MTU.
-pub fn switch_on(index: u32, master: Option<u32>, mtu: Option<u32>) -> Result<()> {
-    const MTU: u16 = 4;
-    const MASTER: u16 = 10;
-    let mut attributes = Attributes::default();
-    if let Some(mtu) = mtu {
-        attributes = attributes.bytes(MTU, &mtu.to_ne_bytes());
-    }
-    if let Some(master) = master {
-        attributes = attributes.bytes(MASTER, &master.to_ne_bytes());
-    }
-    tell(NEW_LINK, 0, &link_header(index, true), &attributes)
+/// Lets an interface that is on take packets of all multicast groups, not just those that its own host has joined.
+pub fn take_all_groups(index: u32) -> Result<()> {
+    tell(NEW_LINK, 0, &link_header(index, UP | ALL_GROUPS), &Attributes::default())
 }
 
 /// Gives an interface an address.
 pub fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
     tell(NEW_ADDRESS, CREATE | REPLACE, &address_header(index, address, prefix), &address_attributes(address))
-}
-
-/// Takes an address from an interface.
-pub fn delete_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
-    tell(DELETE_ADDRESS, 0, &address_header(index, address, prefix), &address_attributes(address))
 }
 
 /// `struct ifaddrmsg`: family, prefix, flags, scope, index.
@@ -181,5 +190,6 @@ mod tests {
         assert_eq!(Request::new("a-name-of-16-byt").err(), Some(Errno::NAMETOOLONG));
         assert_eq!(index("lo"), Ok(1));
         assert!(mtu("lo").is_ok_and(|mtu| mtu > 1000));
+        assert_eq!((hardware_address("lo"), finds_neighbours("lo")), (Ok(None), Ok(true)));
     }
 }

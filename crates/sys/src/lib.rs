@@ -13,12 +13,13 @@
 //! | [`clock`] | `rdtsc` |
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
-//! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`; links, addresses, routes |
+//! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`, `SIOCGIFHWADDR`, `SIOCGIFFLAGS`; links, addresses, routes |
 //! | [`landlock`] | `landlock_create_ruleset` and its companions |
 //! | [`seccomp`] | `seccomp` |
 //! | [`routes`] | `/proc/net/route`, `/proc/net/ipv6_route` |
 //! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
 //! | [`terminal`] | `ioctl` `TIOCSCTTY` |
+//! | [`traffic`] | messages to the kernel about queues and filters of interfaces |
 //!
 //! Errors are [`rustix::io::Errno`]: the caller knows what it wanted and says so.
 
@@ -38,6 +39,7 @@ pub mod seccomp;
 pub mod seccomp_notify;
 pub mod signal;
 pub mod terminal;
+pub mod traffic;
 
 /// The result of one system call.
 pub type Result<T> = std::result::Result<T, rustix::io::Errno>;

@@ -1,4 +1,4 @@
-//! The tables of routes in `/proc/net`; see proc_net(5).
+//! The tables of routes and of addresses in `/proc/net`; see proc_net(5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,6 +52,16 @@ pub fn parse6(text: &str) -> impl Iterator<Item = Route> {
     })
 }
 
+/// The link-local address of an interface in `/proc/net/if_inet6`: address, index, prefix, scope, flags, interface.
+pub fn link_local(text: &str, interface: &str) -> Option<Ipv6Addr> {
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [address, _, _, _, _, name] = fields[..] else { return None };
+        let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
+        (name == interface && address.is_unicast_link_local()).then_some(address)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +101,14 @@ mod tests {
         .concat();
         let wanted = [route("eth0", "fd01:203::", 64, None), route("eth0", "::", 0, Some("fd01:203::1"))];
         assert_eq!(parse6(&text).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn link_local_addresses() {
+        let text = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fd770001000000000000000000000100 02 40 00 80     eth0\n\
+                    fe80000000000000505400fffe123456 02 40 20 80     eth0\n";
+        assert_eq!(link_local(text, "eth0"), "fe80::5054:ff:fe12:3456".parse().ok());
+        assert_eq!(link_local(text, "lo"), None);
     }
 }

@@ -31,7 +31,7 @@ const FUZZED: &[&str] = &["appc", "image", "fetcher", "podfile"];
 const KVM_ALL: &[&str] = &["kvm", "conformance::machines"];
 /// What is particular to machines, and the cases that go through most of what they share with other walls: emulation takes
 /// 10 seconds a pod.
-const KVM_SOME: &[&str] = &["kvm::", "enter::", "run::", "several_apps::"];
+const KVM_SOME: &[&str] = &["kvm::", "kvm_networks::", "enter::", "run::", "several_apps::"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

@@ -12,7 +12,7 @@ fn helpers(case: &Case, uuid: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-fn assert_nothing_is_left(case: &Case, uuid: &str) {
+pub(crate) fn assert_nothing_is_left(case: &Case, uuid: &str) {
     eventually("the helpers to be gone", || helpers(case, uuid).is_empty().then_some(()));
     let machines = case.host().exec("machinectl").args(["--no-legend", "list"]).ok();
     assert!(!machines.stdout.contains(uuid), "{machines}");
@@ -199,39 +199,6 @@ fn a_pc_does_as_well() {
     let output =
         case.run_sh("test -d /proc/bus/pci && echo on PCI; exit 9").env("RKT_KVM_MACHINE", "q35").fails(9);
     assert!(app_lines(&output.stdout).contains(&"on PCI"), "{output}");
-}
-
-#[test]
-#[ignore = "emulates a machine: cargo xtask test kvm"]
-fn a_port_leads_into_the_machine_and_the_way_out_is_there() {
-    let case = Case::new(Stage1::Kvm).with_net("--net=default");
-    let port = 20_000 + tests::network::number() * 10;
-    let _pod = crate::network::start(
-        &case,
-        "pod",
-        &[&format!("--port=http:{port}"), &crate::network::server_image(&case)],
-    );
-    let uuid = case.uuid();
-    // Its server forks after it has said that it is up.
-    let answer = eventually("an answer", || {
-        let answer = tests::network::get(case.host(), &format!("http://127.0.0.1:{port}/"));
-        (answer.code == 0).then_some(answer)
-    });
-    crate::network::all_answer(&uuid, vec![("localhost", answer)]);
-    let row = case.rkt(["list", "--full", "--no-legend"]).ok();
-    let row = row.stdout.lines().find(|line| line.starts_with(&uuid)).unwrap_or_default().to_owned();
-    let address =
-        row.split("default:ip4=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
-    let address = address.trim_end_matches(',').to_owned();
-    crate::network::all_answer(
-        &uuid,
-        vec![("its address", tests::network::get(case.host(), &format!("http://{address}/")))],
-    );
-    case.rkt(["stop", "--force", &uuid]).ok();
-    eventually("the pod to have exited", || (case.state(&uuid) == "exited").then_some(()));
-    case.rkt(["rm", &uuid]).ok();
-    assert_eq!(tests::network::leftovers(case.host(), &uuid), "");
-    assert_nothing_is_left(&case, &uuid);
 }
 
 /// As after `apt install linux-image-…` on the host.

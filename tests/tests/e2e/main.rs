@@ -77,6 +77,7 @@ mod image_output;
 mod images;
 mod kill;
 mod kvm;
+mod kvm_networks;
 mod lifecycle;
 mod logs;
 mod member;

@@ -82,7 +82,7 @@ pub(crate) fn all_answer(text: &str, cases: Vec<(&str, Output)>) {
     assert!(silent.is_empty(), "no {text:?} from {}", silent.join("\n"));
 }
 
-fn udp(address: &str, port: u32) -> Vec<String> {
+pub(crate) fn udp(address: &str, port: u32) -> Vec<String> {
     let script = "alarm 20; socket(S, PF_INET, SOCK_DGRAM, 0); send(S, 'hello', 0, sockaddr_in($ARGV[1], inet_aton($ARGV[0])));
         recv(S, my $text, 1500, 0); print $text";
     ["-MSocket", "-e", script, address, &port.to_string()].map(str::to_owned).to_vec()
@@ -158,7 +158,7 @@ fn the_restricted_network_leads_to_the_host_only() {
 }
 
 /// Whether the kernel has a type of device. A test that is skipped says so even when it passes.
-fn kernel_has(case: &Case, kind: &str, parent: &str) -> bool {
+pub(crate) fn kernel_has(case: &Case, kind: &str, parent: &str) -> bool {
     let name = format!("try{}", number());
     let made = case.host().sh(&format!("ip link add {name} link {parent} type {kind} && ip link del {name}"));
     if made.code != 0 {
@@ -225,6 +225,17 @@ fn bridge_leads_out_and_in_over_both_families() {
     leads_out_and_in_behind_the_host("bridge");
 }
 
+/// A network of pods that stand beside the neighbour, from the addresses `.100` and `::100` on.
+pub(crate) fn on_the_wire(kind: &str, neighbour: &Neighbour) -> Value {
+    let n = neighbour.number();
+    let ranges = json!([
+        [{"subnet": format!("10.77.{n}.0/24"), "rangeStart": format!("10.77.{n}.100")}],
+        [{"subnet": format!("fd77:{n}::/64"), "rangeStart": format!("fd77:{n}::100")}],
+    ]);
+    json!({"cniVersion": "1.0.0", "name": format!("{kind}{n}"), "type": kind, "master": neighbour.device(),
+        "mode": "bridge", "ipam": {"type": "host-local", "ranges": ranges}})
+}
+
 /// Pods that stand beside the neighbour, on the same wire: the host's end of it is the master. (The same for ipvlan, which
 /// fewer kernels have, is in the vm host.)
 #[test]
@@ -236,13 +247,7 @@ fn macvlan_stands_on_the_wire() {
         return;
     }
     let n = neighbour.number();
-    let ranges = json!([
-        [{"subnet": format!("10.77.{n}.0/24"), "rangeStart": format!("10.77.{n}.100")}],
-        [{"subnet": format!("fd77:{n}::/64"), "rangeStart": format!("fd77:{n}::100")}],
-    ]);
-    let mut network = json!({"cniVersion": "1.0.0", "name": format!("{kind}{n}"), "type": kind, "master": neighbour.device(),
-        "ipam": {"type": "host-local", "ranges": ranges}});
-    network["mode"] = "bridge".into();
+    let network = on_the_wire(kind, &neighbour);
     let case = case.with_network("10-net.conf", &network).with_net(&format!("--net={kind}{n}"));
     let _server = neighbour.serve("the neighbour");
     let _pod = start(&case, "pod", &[&server_image(&case)]);

@@ -108,13 +108,15 @@ pub struct Terminal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Interface {
-    /// Its hardware address, by which it is found.
+    /// Its hardware address, by which it is found. Those that share one are found in their order.
     pub mac: [u8; 6],
     /// Its name.
     pub name: String,
     /// Its MTU.
     pub mtu: u32,
-    /// Addresses and lengths of their prefixes.
+    /// It asks for the hardware addresses of neighbours.
+    pub finds_neighbours: bool,
+    /// Addresses and lengths of their prefixes. With one of IPv6's link-local ones among them it makes none by itself.
     pub addresses: Vec<(std::net::IpAddr, u8)>,
     /// Routes over it.
     pub routes: Vec<Route>,

@@ -1,0 +1,146 @@
+//! Networks of pods in a machine: what comes in and goes out over each type, over IPv4 and IPv6, whole and in both directions.
+
+use tests::case::{Case, Stage1, eventually};
+use tests::host::{Host, Output};
+use tests::network::{Neighbour, get, leftovers, number};
+
+use crate::kvm::assert_nothing_is_left;
+use crate::network::{
+    all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, server_image, start, udp,
+};
+
+/// Some megabytes: many segments of TCP, larger than a packet while they stay on this host, with checksums that nobody computes before
+/// a wire asks for them.
+const BULK: &str = "seq 1 500000";
+
+fn end(case: &Case, uuid: &str) {
+    case.rkt(["stop", "--force", uuid]).ok();
+    eventually("the pod to have exited", || (case.state(uuid) == "exited").then_some(()));
+    case.rkt(["rm", uuid]).ok();
+    assert_eq!(leftovers(case.host(), uuid), "");
+    assert_nothing_is_left(case, uuid);
+}
+
+/// Its server forks after it has said that it is up.
+fn wait_for(host: &'static Host, url: &str) -> Output {
+    eventually("an answer", || Some(get(host, url)).filter(|answer| answer.code == 0))
+}
+
+/// Insists that the bulk arrives as it was, from the neighbour in the pod and from the pod at the neighbour.
+fn carries_bulk(case: &Case, uuid: &str, neighbour: &Neighbour, v6: bool, url: &str) {
+    let sum = case.host().sh(&format!("{BULK} | md5sum; {BULK} | wc -c")).success().stdout;
+    inside(case, uuid, &format!("test -e /www/bulk || {BULK} >/www/bulk")).success();
+    let (sum, length) = sum.trim_end().split_once('\n').expect("a sum and a length");
+    let there = neighbour.address(v6);
+    // Behind the answer's head.
+    let arrived = inside(case, uuid, &format!("get '{there}' 80 | tail -c {length} | busybox md5sum"));
+    assert_eq!(arrived.success().stdout.trim_end(), sum, "from {there}");
+    let script = format!("ip netns exec {} curl -gsS --max-time 60 '{url}bulk' | md5sum", neighbour.device());
+    assert_eq!(case.host().sh(&script).success().stdout.trim_end(), sum, "from {url}");
+}
+
+/// Where a port leads from: localhost, the host's own address, a neighbour, and the pod itself.
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn ports_lead_into_the_machine_from_everywhere() {
+    let n = number();
+    let case = Case::new(Stage1::Kvm)
+        .with_network("10-net.conflist", &behind_the_host("ptp", n))
+        .with_net(&format!("--net=ptp{n}"));
+    let host = case.host();
+    let neighbour = Neighbour::new(host);
+    let bulk = host.sh(BULK).success().stdout;
+    let _server = neighbour.serve(&bulk);
+    let port = 20_000 + n * 10;
+    let flags = [("http", 0), ("range", 1), ("echo", 4)]
+        .map(|(name, offset)| format!("--port={name}:{}", port + offset));
+    let image = server_image(&case);
+    let _pod = start(&case, "pod", &[&flags[0], &flags[1], &flags[2], &image]);
+    let uuid = case.uuid();
+    let of_host = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    all_answer(
+        &uuid,
+        vec![
+            ("localhost", of_host),
+            ("its address", get(host, &format!("http://10.88.{n}.2/"))),
+            ("its address, IPv6", get(host, &format!("http://[fd88:{n}::2]/"))),
+            ("the last of a range", get(host, &format!("http://localhost:{}/", port + 3))),
+        ],
+    );
+    for v6 in [false, true] {
+        let own = neighbour.address_of_host(v6);
+        let url = format!("http://{own}:{port}/");
+        all_answer(
+            &uuid,
+            vec![
+                ("the host's own address", get(host, &url)),
+                ("the neighbour", neighbour.get(&url)),
+                ("the pod itself", get_inside(&case, &uuid, &own, port)),
+            ],
+        );
+        carries_bulk(&case, &uuid, &neighbour, v6, &url);
+    }
+    let own = neighbour.address_of_host(false);
+    all_answer(
+        "echo hello",
+        vec![
+            ("UDP from localhost", host.exec("perl").args(udp("127.0.0.1", port + 4)).output()),
+            ("UDP from the neighbour", neighbour.exec("perl").args(udp(&own, port + 4)).output()),
+        ],
+    );
+    // The namespace shows what the pod has.
+    let shown = host.sh(&format!("ip netns exec rkt-{uuid} ip -o addr show eth0")).success();
+    assert!(shown.stdout.contains(&format!("10.88.{n}.2/")), "{shown}");
+    case.rkt(["status", &uuid])
+        .ok()
+        .prints(&format!("networks=ptp{n}:ip4=10.88.{n}.2, ptp{n}:ip6=fd88:{n}::2\n"));
+    end(&case, &uuid);
+}
+
+/// A pod on the neighbour's wire, known there by its hardware address, that has a network behind the host, too. (ipvlan, which this
+/// kernel may lack, is in the vm host.)
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn a_machine_joins_macvlan_and_bridge() {
+    let case = Case::new(Stage1::Kvm);
+    let host = case.host();
+    let neighbour = Neighbour::new(host);
+    if !kernel_has(&case, "macvlan", &neighbour.device()) {
+        return;
+    }
+    let n = neighbour.number();
+    let case = case
+        .with_network("10-wire.conf", &on_the_wire("macvlan", &neighbour))
+        .with_network("20-net.conflist", &behind_the_host("bridge", n))
+        .with_net(&format!("--net=bridge{n},macvlan{n}"));
+    let bulk = host.sh(BULK).success().stdout;
+    let _server = neighbour.serve(&bulk);
+    let port = 20_000 + n * 10;
+    let image = server_image(&case);
+    let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &image]);
+    let uuid = case.uuid();
+    let interfaces = inside(&case, &uuid, "ip -o addr").success();
+    for address in [
+        format!("eth0    inet 10.77.{n}.100/"),
+        format!("eth0    inet6 fd77:{n}::100/"),
+        format!("eth1    inet 10.88.{n}.2/"),
+        format!("eth1    inet6 fd88:{n}::2/"),
+    ] {
+        assert!(interfaces.stdout.contains(&address), "no {address:?}: {interfaces}");
+    }
+    let of_host = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    all_answer(&uuid, vec![("localhost", of_host)]);
+    for v6 in [false, true] {
+        let here = if v6 { format!("http://[fd77:{n}::100]/") } else { format!("http://10.77.{n}.100/") };
+        all_answer(&uuid, vec![("the neighbour", neighbour.get(&here))]);
+        carries_bulk(&case, &uuid, &neighbour, v6, &here);
+        // The gateway of the other network is the host.
+        let host_there = if v6 { format!("fd88:{n}::1") } else { format!("10.88.{n}.1") };
+        all_answer(&uuid, vec![("the host over the bridge", get_inside(&case, &uuid, &host_there, port))]);
+    }
+    // The neighbour knows the pod by the address that the plugin's interface has, and that is the guest's.
+    let known = neighbour.exec("ip").args(["neigh", "show", &format!("10.77.{n}.100")]).ok();
+    let own = inside(&case, &uuid, "cat /sys/class/net/eth0/address").success();
+    assert!(known.stdout.contains(own.stdout.trim()), "{known} {own}");
+    end(&case, &uuid);
+}
