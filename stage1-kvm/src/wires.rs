@@ -52,7 +52,12 @@ fn lay_one(number: usize, attachment: &Attachment) -> Result<(Interface, OwnedFd
         outcome.addresses.iter().map(|address| (address.ip, address.prefix)).collect();
     addresses.extend(own_link_local(name, mac).map(|address| (address.into(), 64)));
     let tap = format!("tap{number}");
-    let device = interface::tap(&tap).step(step)?;
+    let device = interface::tap(&tap).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NODEV | Errno::NXIO => Error::Network(format!(
+            "The host has no /dev/net/tun, by which a machine gets network {network:?}: load the module tun (modprobe tun)"
+        )),
+        errno => Error::Network(format!("Cannot make {tap} for network {network:?} with /dev/net/tun: {errno}")),
+    })?;
     let tap = interface::index(&tap).step(step)?;
     interface::switch_on(tap, mtu, true).step(step)?;
     interface::take_all_groups(index).step(step)?;
