@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
+use rustix::net::{Shutdown, SocketFlags};
 use rustix::process::Signal;
 use stage1::{Context, Error, Result};
 use supervisor::client::window_size;
@@ -41,6 +41,8 @@ pub(crate) struct Monitor {
     pub(crate) complaints: Complaints,
     pub(crate) hypervisor: Running,
     pub(crate) file_server: Running,
+    /// The hypervisor's connection to it.
+    pub(crate) files: OwnedFd,
     /// Told when the guest asks.
     pub(crate) start: Option<Start>,
     /// The stream of the terminal.
@@ -88,8 +90,9 @@ impl Monitor {
         if result.is_ok() {
             self.deliver();
         }
+        // The file server ends with its connection, while the hypervisor gives the memory back.
+        let _ = rustix::net::shutdown(&self.files, Shutdown::Both);
         self.hypervisor.end(Duration::ZERO);
-        // It ends with the hypervisor's connection.
         self.file_server.end(Duration::from_secs(2));
         result
     }

@@ -227,6 +227,7 @@ fn monitor(
     let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
     let control = listen_for_control()?;
     let (listener, files) = virtiofsd::connection()?;
+    let connected = files.try_clone().step(|| "connect to virtiofsd".to_owned())?;
     let null = open("/dev/null", OFlags::RDWR)?;
     let (complaints, to_complaints) = Complaints::new(run.debug)?;
     let words = to_complaints.as_fd();
@@ -299,6 +300,7 @@ fn monitor(
         complaints,
         hypervisor,
         file_server,
+        files: connected,
         start: Some(start),
         terminal: kept.terminal,
         notifications: kept.notifications,

@@ -21,7 +21,8 @@ use crate::shell::{run, target};
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// The way in which all of it is made.
-const RECIPE: &str = "stripped modules without types, those of networks apart";
+const RECIPE: &str =
+    "stripped modules without types, local names and tables for unwinding, those of networks apart";
 
 /// Modules that the guest needs, and what it needs them for: a transport of virtio, or a network. What they need comes before them.
 const MODULES: &[(&str, Option<&str>)] = &[
@@ -196,9 +197,11 @@ fn add_module(
     }
     let file = to.join(format!("{name}.ko"));
     fs::write(&file, content)?;
-    // What is for debuggers and tracers goes, and the signature behind it: both take the guest longer to read than the module to load.
-    // The kernel comes from the same package and the same archive.
-    run(Command::new("strip").args(["--strip-debug", "--remove-section=.BTF"]).arg(&file))?;
+    // What is for debuggers and tracers goes, and the signature behind it: all of it takes the guest longer to read, and to sort, than
+    // the module to load. The kernel comes from the same package and the same archive.
+    let sections =
+        [".BTF", ".orc_unwind", ".orc_unwind_ip"].map(|section| format!("--remove-section={section}"));
+    run(Command::new("strip").arg("--strip-unneeded").args(sections).arg(&file))?;
     order.push((name.to_owned(), purpose));
     Ok(())
 }

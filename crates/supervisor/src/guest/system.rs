@@ -32,6 +32,9 @@ pub(super) fn prepare() -> Result<(), Error> {
         directory(at)?;
         mount(kind, at, kind, flags, None).step(|| format!("mount {at}"))?;
     }
+    // What follows makes mounts, namespaces and groups, and waits each time until no processor looks at the old ones: for a few
+    // ticks of the clock, unless the kernel asks the processors at once. See rcupdate.rcu_expedited in Linux' kernel-parameters.txt.
+    let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
     let options = std::fs::read_to_string("/proc/cmdline")?;
     let mut purposes: Vec<&str> =
         options.split_whitespace().filter_map(|word| word.strip_prefix("rkt.transport=")).collect();
