@@ -9,7 +9,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
 use supervisor::client::window_size;
-use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, StreamOf, Terminal, unblocked};
+use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, StreamOf, Terminal, Volume, unblocked};
 
 /// Bytes of randomness for the guest.
 const SEED: usize = 64;
@@ -17,7 +17,7 @@ const SEED: usize = 64;
 /// What is connected to the guest.
 #[derive(Debug)]
 pub(crate) struct Outside {
-    /// `journal`, a socket for entries, and `stdout-APP`, `stderr-APP`, streams of the journal.
+    /// `journal` and `records`, sockets for entries, and `stdout-APP`, `stderr-APP`, streams of the journal.
     pub(crate) inherited: Vec<(String, OwnedFd)>,
     /// An app reads our standard input.
     pub(crate) interactive: bool,
@@ -29,6 +29,8 @@ pub(crate) struct Outside {
     pub(crate) writable_sys: bool,
     /// Apps, and paths in their roots of what is mounted there on the host.
     pub(crate) mounts: Vec<(String, String)>,
+    /// The volumes in the image that the root comes from.
+    pub(crate) image: Option<Vec<Volume>>,
     /// Network interfaces.
     pub(crate) interfaces: Vec<Interface>,
     /// Sockets of the unit.
@@ -51,6 +53,7 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
     let mut start = Start {
         writable_sys: outside.writable_sys,
         mounts: outside.mounts,
+        image: outside.image,
         interfaces: outside.interfaces,
         listeners: outside.listeners,
         ..Start::default()
@@ -70,7 +73,8 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
         }
     }
     for (name, fd) in outside.inherited {
-        let kind = if name == "journal" { Kind::Datagrams } else { Kind::Bytes };
+        let kind =
+            if ["journal", "records"].contains(&name.as_str()) { Kind::Datagrams } else { Kind::Bytes };
         let stream = link.carry(fd, Flow::Write, kind);
         start.inherited.push(StreamOf { name, stream, kind });
     }

@@ -16,7 +16,7 @@ pub(crate) struct Connections {
     pub(crate) control: OwnedFd,
     /// Where the kernel's console goes: a stream socket.
     pub(crate) console: OwnedFd,
-    /// The connection to the file server.
+    /// The connection to the file server, or the image of the files.
     pub(crate) files: OwnedFd,
     /// Tap devices, one for each of the machine's interfaces.
     pub(crate) taps: Vec<OwnedFd>,

@@ -12,13 +12,23 @@ use std::path::{Path, PathBuf};
 use rustix::fs::MemfdFlags;
 use stage1::{Context, Error, Result};
 
+use crate::machine::Root;
 use crate::settings::Model;
 
 /// Where modules of installed kernels are.
 const MODULES: &str = "/lib/modules";
 
 /// What a guest needs beside the transport of its devices.
-const NEEDED: [&str; 2] = ["virtio_console", "virtiofs"];
+const NEEDED: &str = "virtio_console";
+
+/// What it needs for files that the host shares.
+const SHARED: &[&str] = &["virtiofs"];
+
+/// What it needs for files in an image. Newer kernels have checksums built in.
+const IMAGE: &[&str] = &["virtio_blk", CHECKSUMS, "erofs", "overlay"];
+
+/// See [`IMAGE`].
+const CHECKSUMS: &str = "crc32c_generic";
 
 /// What it needs for a network.
 const NETWORK: &str = "virtio_net";
@@ -28,7 +38,13 @@ const NETWORK: &str = "virtio_net";
 ///
 /// # Errors
 /// When modules of that version are not installed.
-pub(crate) fn for_kernel(kernel: &Path, own: File, model: Model, has_network: bool) -> Result<OwnedFd> {
+pub(crate) fn for_kernel(
+    kernel: &Path,
+    own: File,
+    model: Model,
+    root: Root,
+    has_network: bool,
+) -> Result<OwnedFd> {
     let file = File::open(kernel).step(|| format!("open {}", kernel.display()))?;
     let Some(version) = version(&file) else { return Ok(own.into()) };
     let directory = Path::new(MODULES).join(&version);
@@ -47,7 +63,12 @@ pub(crate) fn for_kernel(kernel: &Path, own: File, model: Model, has_network: bo
         Model::Microvm => "virtio_mmio",
         Model::Q35 => "virtio_pci",
     };
-    let wanted = std::iter::once(transport).chain(NEEDED).chain(has_network.then_some(NETWORK));
+    let files = match root {
+        Root::Virtiofs => SHARED,
+        Root::Image => IMAGE,
+    };
+    let wanted =
+        [transport, NEEDED].into_iter().chain(files.iter().copied()).chain(has_network.then_some(NETWORK));
     let order = order(wanted, &installed, &built_in).map_err(|name| {
         Error::Refused(format!("The kernel {} (version {version}) has no module {name}", kernel.display()))
     })?;
@@ -84,7 +105,7 @@ fn order<'a>(
     let mut order: Vec<PathBuf> = Vec::new();
     for name in wanted {
         let Some((file, needs)) = known.get(name) else {
-            if built_in.iter().any(|built_in| built_in == name) {
+            if name == CHECKSUMS || built_in.iter().any(|built_in| built_in == name) {
                 continue;
             }
             return Err(name);

@@ -13,6 +13,15 @@ const OVERHEAD: u64 = 128 << 20;
 /// What apps without a limit of memory share. The host gives it only as the guest uses it.
 const UNLIMITED: u64 = 512 << 20;
 
+/// Where the guest's files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// The host shares them.
+    Virtiofs,
+    /// They are on a disk.
+    Image,
+}
+
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Machine {
@@ -26,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) memory_mib: u64,
     /// Its processors.
     pub(crate) cpus: u64,
+    /// Where its files come from.
+    pub(crate) root: Root,
     /// The command line of its kernel.
     pub(crate) kernel_parameters: String,
     /// Hardware addresses of its network interfaces.
@@ -57,6 +68,7 @@ pub(crate) fn cpus(apps: &[AppSpec], of_pod: Option<u64>, host: u64) -> u64 {
 pub(crate) fn kernel_parameters(
     model: Model,
     accelerator: Accelerator,
+    root: Root,
     has_network: bool,
     debug: bool,
     tsc_khz: Option<u64>,
@@ -77,6 +89,7 @@ pub(crate) fn kernel_parameters(
     // What its console shows goes to the journal: errors, unless everything is asked for.
     words.push(if debug { "loglevel=7" } else { "loglevel=4" }.to_owned());
     words.push(format!("rkt.transport={}", transport(model)));
+    words.push(format!("rkt.root={}", purpose(root)));
     words.extend(has_network.then(|| "rkt.net".to_owned()));
     // Without it the kernel would not get far: see "Time in emulation" in docs/kvm.md.
     if let Some(khz) = tsc_khz.filter(|_| accelerator == Accelerator::Tcg) {
@@ -90,6 +103,13 @@ fn transport(model: Model) -> &'static str {
     match model {
         Model::Microvm => "mmio",
         Model::Q35 => "pci",
+    }
+}
+
+fn purpose(root: Root) -> &'static str {
+    match root {
+        Root::Virtiofs => "virtiofs",
+        Root::Image => "image",
     }
 }
 
@@ -143,16 +163,22 @@ mod tests {
         let line = kernel_parameters(
             Model::Microvm,
             Accelerator::Kvm,
+            Root::Virtiofs,
             false,
             false,
             Some(5),
             Some("loglevel=1 x=y"),
         );
         assert!(
-            line.ends_with(" rkt.transport=mmio loglevel=1 x=y") && !line.contains("tsc_early"),
+            line.ends_with(" rkt.transport=mmio rkt.root=virtiofs loglevel=1 x=y")
+                && !line.contains("tsc_early"),
             "{line}"
         );
-        let line = kernel_parameters(Model::Q35, Accelerator::Tcg, true, true, Some(2_000_000), None);
-        assert!(line.ends_with(" loglevel=7 rkt.transport=pci rkt.net tsc_early_khz=2000000"), "{line}");
+        let line =
+            kernel_parameters(Model::Q35, Accelerator::Tcg, Root::Image, true, true, Some(2_000_000), None);
+        assert!(
+            line.ends_with(" loglevel=7 rkt.transport=pci rkt.root=image rkt.net tsc_early_khz=2000000"),
+            "{line}"
+        );
     }
 }

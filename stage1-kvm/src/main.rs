@@ -1,7 +1,7 @@
 //! stage1 that runs a pod in one small virtual machine.
 //!
 //! ```text
-//! unit ── run = the monitor ─┬─ virtiofsd   shares the pod's roots and volumes, and nothing else
+//! unit ── run = the monitor ─┬─ virtiofsd   shares the pod's roots and volumes, and nothing else; where it is, else an image has them
 //!                            └─ QEMU ═══ guest: /init ── supervisor, process 1 of its namespace ── the apps
 //! ```
 //! The monitor stays: it holds the pod's lock and its control socket, passes on what goes between the supervisor and the
@@ -11,14 +11,17 @@
 
 mod accelerator;
 mod console;
+mod files;
 mod gc;
 mod guest;
 mod hypervisor;
+mod image;
 mod initramfs;
 mod machine;
 mod monitor;
 mod process;
 mod qemu;
+mod records;
 mod run;
 mod settings;
 mod sockets;

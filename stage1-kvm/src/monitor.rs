@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags};
+use rustix::net::SocketFlags;
 use rustix::process::Signal;
 use stage1::{Context, Error, Result};
 use supervisor::client::window_size;
@@ -19,8 +19,10 @@ use supervisor::link::{Event, Link, Order, PROTOCOL, Report, Start, Token};
 use systemd::notify::Notifier;
 
 use crate::console::{Complaints, Console};
+use crate::files::FileServer;
 use crate::guest;
 use crate::process::Running;
+use crate::records::Records;
 use crate::sockets::HostSocket;
 
 /// How long the last output may take to get out when its reader is slow.
@@ -40,9 +42,9 @@ pub(crate) struct Monitor {
     pub(crate) sockets: Vec<HostSocket>,
     pub(crate) complaints: Complaints,
     pub(crate) hypervisor: Running,
-    pub(crate) file_server: Running,
-    /// The hypervisor's connection to it.
-    pub(crate) files: OwnedFd,
+    /// None where the guest has its files from an image.
+    pub(crate) file_server: Option<FileServer>,
+    pub(crate) records: Option<Records>,
     /// Told when the guest asks.
     pub(crate) start: Option<Start>,
     /// The stream of the terminal.
@@ -79,6 +81,7 @@ enum Watched {
     Signals,
     Hypervisor,
     FileServer,
+    Records,
     Notifications,
     Socket(usize),
 }
@@ -87,13 +90,15 @@ impl Monitor {
     /// Runs the pod and returns its exit status. Helpers are gone then, whatever has happened.
     pub(crate) fn run(mut self) -> Result<u8> {
         let result = self.watch();
-        if result.is_ok() {
+        let result = result.and_then(|status| {
             self.deliver();
-        }
+            self.write_down()?;
+            Ok(status)
+        });
         // The file server ends with its connection, while the hypervisor gives the memory back.
-        let _ = rustix::net::shutdown(&self.files, Shutdown::Both);
+        self.file_server.iter().for_each(FileServer::disconnect);
         self.hypervisor.end(Duration::ZERO);
-        self.file_server.end(Duration::from_secs(2));
+        self.file_server.iter_mut().for_each(FileServer::end);
         result
     }
 
@@ -135,8 +140,10 @@ impl Monitor {
             (Watched::Console, self.console.as_fd(), PollFlags::IN),
             (Watched::Complaints, self.complaints.as_fd(), PollFlags::IN),
             (Watched::Hypervisor, self.hypervisor.as_fd(), PollFlags::IN),
-            (Watched::FileServer, self.file_server.as_fd(), PollFlags::IN),
         ];
+        let server = self.file_server.iter().map(|server| server.running.as_fd());
+        watched.extend(server.map(|fd| (Watched::FileServer, fd, PollFlags::IN)));
+        watched.extend(self.records.iter().map(|records| (Watched::Records, records.as_fd(), PollFlags::IN)));
         if self.state == State::Running {
             watched.push((Watched::Control, self.control.as_fd(), PollFlags::IN));
         }
@@ -173,20 +180,28 @@ impl Monitor {
             Watched::Signals => self.hear_signals()?,
             Watched::Notifications => self.pass_notifications(),
             Watched::Hypervisor => return self.machine_is_gone(),
-            Watched::FileServer => {
-                let how = self.file_server.has_ended().unwrap_or("has ended").to_owned();
-                // When the hypervisor has ended, that is the reason.
-                if self.hypervisor.has_ended().is_some() {
-                    return self.machine_is_gone();
-                }
-                return Err(Error::Refused(format!(
-                    "The file server {} {how} while the pod was running, so the pod was killed{}",
-                    self.file_server.name(),
-                    self.complaints.last()
-                )));
-            }
+            Watched::Records => self.write_down()?,
+            Watched::FileServer => return self.file_server_is_gone(),
         }
         Ok(())
+    }
+
+    fn file_server_is_gone(&mut self) -> Result<()> {
+        let Some(server) = &mut self.file_server else { return Ok(()) };
+        let how = server.running.has_ended().unwrap_or("has ended").to_owned();
+        let name = server.running.name().to_owned();
+        // When the hypervisor has ended, that is the reason.
+        if self.hypervisor.has_ended().is_some() {
+            return self.machine_is_gone();
+        }
+        Err(Error::Refused(format!(
+            "The file server {name} {how} while the pod was running, so the pod was killed{}",
+            self.complaints.last()
+        )))
+    }
+
+    fn write_down(&self) -> Result<()> {
+        self.records.as_ref().map_or(Ok(()), Records::write_down)
     }
 
     fn hear(&mut self, event: Event) -> Result<()> {
@@ -316,6 +331,7 @@ impl Monitor {
                         self.pass_notifications();
                         true
                     }
+                    Watched::Records => self.write_down().is_ok(),
                     Watched::Link(_)
                     | Watched::Control
                     | Watched::Socket(_)

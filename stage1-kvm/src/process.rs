@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Gid, Signal, Uid, WaitId, WaitIdOptions};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{CapabilitySet, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use stage1::{Context, Error, Result};
 use sys::namespace::{self, Kind};
 use sys::process::{Child, CloneOptions, Fork};
@@ -88,6 +88,8 @@ pub(crate) struct Command {
     pub(crate) arguments: Vec<String>,
     /// Whom it runs as; root otherwise.
     pub(crate) user: Option<User>,
+    /// As root it has no other capabilities.
+    pub(crate) bounds: Option<CapabilitySet>,
     /// It gets a network namespace of its own, with nothing in it.
     pub(crate) alone_on_the_network: bool,
 }
@@ -106,7 +108,7 @@ impl Command {
             strings(&mut [&b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"[..], b"LC_ALL=C"].into_iter())?;
         let parent = rustix::process::getpid();
         match sys::process::clone3(CloneOptions::default()).step(|| format!("start {name}"))? {
-            Fork::Parent(child) => Ok(Running { name, child, ended: None }),
+            Fork::Parent(child) => Ok(Running { name, child, ended: None, status: None }),
             Fork::Child => {
                 let failed = self.execute(&argv, &environment, descriptors, parent);
                 let _ =
@@ -130,6 +132,9 @@ impl Command {
             sys::process::reset_signals()?;
             sys::fd::close_on_exec_from(3)?;
             sys::fd::arrange(descriptors)?;
+            if let Some(bounds) = self.bounds {
+                executor::capabilities::bound(bounds)?;
+            }
             if let Some(user) = self.user {
                 user.assume()?;
             }
@@ -153,6 +158,7 @@ pub(crate) struct Running {
     name: String,
     child: Child,
     ended: Option<String>,
+    status: Option<i32>,
 }
 
 impl Running {
@@ -167,6 +173,7 @@ impl Running {
             let id = WaitId::PidFd(self.child.pidfd.as_fd());
             let status = rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
             if let Ok(Some(status)) = status {
+                self.status = status.exit_status();
                 self.ended = Some(match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => format!("has ended with status {code}"),
                     (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
@@ -195,6 +202,12 @@ impl Running {
             let mut fds = [rustix::event::PollFd::new(&self.child.pidfd, flags)];
             let _ = rustix::event::poll(&mut fds, Some(&limit));
         }
+    }
+
+    /// Waits for its end as [`Running::end`] does, and returns its exit status; `None` when it was killed.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Option<i32> {
+        self.end(patience);
+        self.status
     }
 
     /// Its program, for people.

@@ -6,7 +6,7 @@ use stage1::{Error, Result};
 
 use crate::accelerator::Accelerator;
 use crate::hypervisor::{CONSOLE, CONTROL, FILES, Hypervisor, INITRD, KERNEL, TAPS};
-use crate::machine::Machine;
+use crate::machine::{Machine, Root};
 use crate::process::{Command, User, find_program};
 use crate::settings::Model;
 
@@ -46,6 +46,7 @@ impl Hypervisor for Qemu {
             program: self.program.clone(),
             arguments: arguments(machine),
             user: Some(self.user),
+            bounds: None,
             // What it needs is handed to it.
             alone_on_the_network: true,
         }
@@ -61,7 +62,7 @@ fn bus(model: Model) -> &'static str {
 }
 
 fn arguments(machine: &Machine) -> Vec<String> {
-    let Machine { uuid, accelerator, model, memory_mib, cpus, kernel_parameters, interfaces } = machine;
+    let Machine { uuid, accelerator, model, memory_mib, cpus, root, kernel_parameters, interfaces } = machine;
     let bus = bus(*model);
     let (accelerator, cpu) = match accelerator {
         Accelerator::Kvm => ("kvm", "host"),
@@ -91,11 +92,23 @@ fn arguments(machine: &Machine) -> Vec<String> {
     add("-chardev", format!("socket,id=control,fd={CONTROL}"));
     add("-device", format!("virtio-serial-{bus},id=serial,max_ports=2"));
     add("-device", format!("virtserialport,bus=serial.0,chardev=control,name={}", supervisor::guest::PORT));
-    add("-chardev", format!("socket,id=files,fd={FILES}"));
-    add(
-        "-device",
-        format!("vhost-user-fs-{bus},chardev=files,tag={},queue-size=1024", supervisor::guest::TAG),
-    );
+    match root {
+        Root::Virtiofs => {
+            add("-chardev", format!("socket,id=files,fd={FILES}"));
+            let tag = supervisor::guest::TAG;
+            add("-device", format!("vhost-user-fs-{bus},chardev=files,tag={tag},queue-size=1024"));
+        }
+        Root::Image => {
+            add("-add-fd", format!("fd={FILES},set={FILES}"));
+            add(
+                "-blockdev",
+                format!(
+                    "driver=raw,node-name=files,read-only=on,file.driver=file,file.filename=/dev/fdset/{FILES}"
+                ),
+            );
+            add("-device", format!("virtio-blk-{bus},drive=files"));
+        }
+    }
     for (number, mac) in (0..).zip(interfaces) {
         let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         add("-netdev", format!("tap,id=net{number},fd={},vhost=off", TAPS + number));
@@ -126,6 +139,7 @@ mod tests {
             model,
             memory_mib: 192,
             cpus: 2,
+            root: Root::Virtiofs,
             kernel_parameters: "quiet".to_owned(),
             interfaces: vec![[2, 0, 0, 0, 0, 0xa1]],
         }
@@ -149,6 +163,20 @@ mod tests {
             "-nodefaults -no-user-config -no-reboot -display none",
         ] {
             assert!(words.contains(part), "{part} in {words}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_a_disk_that_cannot_be_written() {
+        for (model, disk) in [(Model::Microvm, "virtio-blk-device"), (Model::Q35, "virtio-blk-pci")] {
+            let words = arguments(&Machine { root: Root::Image, ..machine(model) }).join(" ");
+            for part in [
+                "-add-fd fd=7,set=7 -blockdev driver=raw,node-name=files,read-only=on,file.driver=file,file.filename=/dev/fdset/7",
+                &format!("-device {disk},drive=files"),
+            ] {
+                assert!(words.contains(part), "{part} in {words}");
+            }
+            assert!(!words.contains("vhost-user-fs"), "{words}");
         }
     }
 

@@ -29,15 +29,16 @@ use systemd::pod_group::{self, Owner, PodGroup};
 
 use crate::accelerator::{self, Accelerator, Facts};
 use crate::console::{Complaints, Console};
+use crate::files::Source;
 use crate::guest::{self, Outside};
 use crate::hypervisor::{Connections, Hypervisor};
 use crate::initramfs;
 use crate::machine::{self, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
+use crate::records::Records;
 use crate::settings::Settings;
 use crate::sockets::HostSocket;
-use crate::virtiofsd::{self, Virtiofsd};
 use crate::wires;
 
 /// The controllers of the guest's kernel that limits of apps need. (It has no block device whose use could be limited.)
@@ -60,7 +61,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
             "the pod's machine is emulated (TCG), as asked for: everything in it takes many times longer than with KVM",
         );
     }
-    let (qemu, virtiofsd) = (Qemu::find(accelerator)?, Virtiofsd::find()?);
+    let (qemu, source) = (Qemu::find(accelerator)?, Source::find()?);
     let pod = Pod::open(Current::open()?)?;
     if pod.apps.is_empty() && !run.mutable {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
@@ -105,7 +106,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         settings,
         accelerator,
         qemu: &qemu,
-        virtiofsd: &virtiofsd,
+        source: &source,
         specs: &specs,
         of_pod: &of_pod,
         group: &group,
@@ -155,7 +156,7 @@ struct Parts<'a> {
     settings: Settings,
     accelerator: Accelerator,
     qemu: &'a Qemu,
-    virtiofsd: &'a Virtiofsd,
+    source: &'a Source,
     specs: &'a [AppSpec],
     /// Limits of all of it together.
     of_pod: &'a CgroupLimits,
@@ -198,7 +199,7 @@ fn monitor(
     sockets: Vec<HostSocket>,
     clock: &Clock,
 ) -> Result<(Monitor, Option<RawMode>)> {
-    let Parts { settings, accelerator, qemu, virtiofsd, specs, of_pod, group, joined } = parts;
+    let Parts { settings, accelerator, qemu, source, specs, of_pod, group, joined } = parts;
     let stdin = io::stdin();
     let terminal = run.interactive && rustix::termios::isatty(&stdin);
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
@@ -207,6 +208,11 @@ fn monitor(
         Some(joined) => wires::lay(&pod.current.dir, &joined.netns)?,
         None => (Vec::new(), Vec::new()),
     };
+    let null = open("/dev/null", OFlags::RDWR)?;
+    let (mut complaints, to_complaints) = Complaints::new(run.debug)?;
+    let words = to_complaints.as_fd();
+    // Before signals are kept back: an image may take long.
+    let files = source.provide(pod, run, specs, [null.as_fd(), words, words], &mut complaints)?;
     let mut shapes = specs.to_vec();
     // Those that come later, as one without limits.
     shapes.extend(run.mutable.then(|| AppSpec::new("later", &[])));
@@ -221,23 +227,20 @@ fn monitor(
             of_pod.cpu_milli,
             if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() },
         ),
+        root: files.root(),
         kernel_parameters: String::new(),
         interfaces: interfaces.iter().map(|interface| interface.mac).collect(),
     };
     let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
     let control = listen_for_control()?;
-    let (listener, files) = virtiofsd::connection()?;
-    let connected = files.try_clone().step(|| "connect to virtiofsd".to_owned())?;
-    let null = open("/dev/null", OFlags::RDWR)?;
-    let (complaints, to_complaints) = Complaints::new(run.debug)?;
-    let words = to_complaints.as_fd();
-    let file_server = virtiofsd.command()?.spawn(&[null.as_fd(), words, words, listener.as_fd()])?;
     let (port, theirs) = pair()?;
     let (console, console_theirs) = pair()?;
     let kernel_path = settings.kernel.as_deref().unwrap_or(Path::new(KERNEL));
     let initrd = open(settings.initrd.as_deref().unwrap_or(Path::new(INITRD)), OFlags::RDONLY)?;
     let initrd = match (&settings.kernel, &settings.initrd) {
-        (Some(kernel), None) => initramfs::for_kernel(kernel, initrd.into(), model, !interfaces.is_empty())?,
+        (Some(kernel), None) => {
+            initramfs::for_kernel(kernel, initrd.into(), model, machine.root, !interfaces.is_empty())?
+        }
         _ => initrd,
     };
     let connections = Connections {
@@ -245,12 +248,13 @@ fn monitor(
         initrd,
         control: theirs,
         console: console_theirs,
-        files,
+        files: files.descriptor,
         taps,
     };
     let kernel_parameters = machine::kernel_parameters(
         model,
         *accelerator,
+        machine.root,
         !interfaces.is_empty(),
         run.debug,
         clock.tsc_khz().filter(|_| *accelerator == Accelerator::Tcg),
@@ -268,16 +272,25 @@ fn monitor(
     // No streams of the journal, which takes what comes over them for the monitor's own words: it may look for the pod's
     // control group too late, when the monitor has ended. Entries name their pod.
     let entries = journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket)));
+    let (records, told) = match &files.image {
+        None => (None, None),
+        Some(_) => {
+            let (records, told) = Records::new(specs.iter().map(|spec| spec.name.clone()).collect())?;
+            (Some(records), Some(("records".to_owned(), told)))
+        }
+    };
+    // In an image nothing is a mount of the host's.
+    let mounted = specs.iter().filter(|_| files.image.is_none());
     let outside = Outside {
-        inherited: entries.into_iter().collect(),
+        inherited: entries.into_iter().chain(told).collect(),
         interactive: run.interactive,
         terminal,
         notify: notifier.is_some(),
         writable_sys: run.insecure.paths,
-        mounts: specs
-            .iter()
+        mounts: mounted
             .flat_map(|spec| spec.mounts.iter().map(|mount| (spec.name.clone(), mount.path.clone())))
             .collect(),
+        image: files.image,
         interfaces,
         listeners: sockets.iter().map(HostSocket::listener).collect(),
     };
@@ -299,8 +312,8 @@ fn monitor(
         sockets,
         complaints,
         hypervisor,
-        file_server,
-        files: connected,
+        file_server: files.server,
+        records,
         start: Some(start),
         terminal: kept.terminal,
         notifications: kept.notifications,

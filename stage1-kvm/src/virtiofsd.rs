@@ -12,7 +12,7 @@ use crate::process::{Command, find_program};
 const PLACES: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
 
 /// What of the pod directory the guest gets to see.
-const SHARED: &str = "stage1/rootfs";
+pub(crate) const SHARED: &str = "stage1/rootfs";
 
 /// The socket, for as long as it takes to connect.
 const SOCKET: &str = "virtiofsd.sock";
@@ -35,20 +35,11 @@ enum Dialect {
 
 impl Virtiofsd {
     /// Finds it.
-    ///
-    /// # Errors
-    /// When it is not installed; the text says what to install.
-    pub(crate) fn find() -> Result<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let places: Vec<&Path> = PLACES.iter().map(Path::new).collect();
-        let program = find_program("virtiofsd", &places).ok_or_else(|| {
-            Error::Refused(
-                "virtiofsd, which gives the pod's machine its files, is not installed on this host. Install it (Debian 12: \
-                 apt install qemu-system-common; Debian 13, Fedora: virtiofsd), or run the pod with another stage1"
-                    .to_owned(),
-            )
-        })?;
+        let program = find_program("virtiofsd", &places)?;
         let dialect = if program.starts_with("/usr/lib/qemu") { Dialect::Qemu } else { Dialect::Rust };
-        Ok(Virtiofsd { program, dialect })
+        Some(Virtiofsd { program, dialect })
     }
 
     /// The command that serves the pod in the working directory to whoever connects to its descriptor 3.
@@ -71,6 +62,7 @@ impl Virtiofsd {
             // It keeps what it takes to act for all users of the pod, goes into namespaces of its own with nothing in them
             // but the shared directory, and filters its system calls.
             user: None,
+            bounds: None,
             alone_on_the_network: false,
         })
     }

@@ -35,16 +35,18 @@ pub fn specs(pod: &Pod, run: &Run, limits: &Limits) -> Result<Vec<AppSpec>> {
     specs
 }
 
+/// How volumes are planned for pods with a supervisor.
+pub const VOLUMES: Rules = Rules { recursive: true, implicit: true };
+
 /// Mounts the volumes in the roots of the apps, and notes in `specs` what stands where.
 ///
 /// # Errors
 /// Those of [`stage1::volumes::plan`] and [`stage1::attach`].
 pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
-    let rules = Rules { recursive: true, implicit: true };
     let mut warnings = Vec::new();
     let users = attach::Users::of(&pod.current.dir)?;
     for (app, spec) in pod.apps.iter().zip(specs) {
-        let planned = stage1::volumes::plan(&pod.manifest, app, rules, &mut warnings)?;
+        let planned = stage1::volumes::plan(&pod.manifest, app, VOLUMES, &mut warnings)?;
         let root = app_root(pod, app.name())?;
         if !planned.is_empty() {
             let opened = attach::open(&planned, &pod.current.dir, None, root.as_fd(), users.as_ref())?;

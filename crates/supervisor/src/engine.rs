@@ -54,10 +54,11 @@ pub(crate) fn run() -> Result<u8, Error> {
     let group = PodGroup::take(spec.apps.iter().map(|app| &app.cgroup))?;
     let control = inherited.remove("control");
     let journal = inherited.remove("journal");
+    let records = inherited.remove("records");
     let console = [Console::new(rustix::stdio::stdout())?, Console::new(rustix::stdio::stderr())?];
     let mut shared = Shared {
         log: Log::new(&spec.uuid, started, console, journal),
-        status: Status::open(Path::new("/rkt"))?,
+        status: Status::open(Path::new("/rkt"), records)?,
         inherited,
         grace: Duration::from_millis(spec.stop_grace_ms),
     };

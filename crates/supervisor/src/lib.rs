@@ -22,7 +22,7 @@ mod log;
 pub mod pod;
 mod restart;
 mod session;
-mod status;
+pub mod status;
 mod streams;
 mod sysctls;
 mod violations;

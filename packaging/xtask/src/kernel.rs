@@ -22,14 +22,18 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// The way in which all of it is made.
 const RECIPE: &str =
-    "stripped modules without types, local names and tables for unwinding, those of networks apart";
+    "stripped modules without types, local names and tables for unwinding, each with its purpose";
 
-/// Modules that the guest needs, and what it needs them for: a transport of virtio, or a network. What they need comes before them.
+/// Modules that the guest needs, and what it needs them for: a transport of virtio, a root that the host shares or one in an image, a
+/// network. What they need comes before them.
 const MODULES: &[(&str, Option<&str>)] = &[
     ("virtio_mmio", Some("mmio")),
     ("virtio_pci", Some("pci")),
     ("virtio_console", None),
-    ("virtiofs", None),
+    ("virtiofs", Some("virtiofs")),
+    ("virtio_blk", Some("image")),
+    ("erofs", Some("image")),
+    ("overlay", Some("image")),
     ("virtio_net", Some("net")),
 ];
 

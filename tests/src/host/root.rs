@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "busybox-static",
     "qemu-system-x86",
     "qemu-system-common",
+    "erofs-utils",
     "strace",
     "gdb-minimal",
     "crun",

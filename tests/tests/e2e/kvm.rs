@@ -1,5 +1,7 @@
 //! What is particular to pods in a machine: its processes, its failures, and that nothing of it is left. All of it emulated.
 
+mod image;
+
 use std::time::Duration;
 
 use tests::case::{Case, Stage1, app_lines, eventually};

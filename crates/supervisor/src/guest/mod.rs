@@ -1,12 +1,13 @@
 //! Process 1 of a guest: the program `supervisor` as `/init` of an initramfs.
 //!
 //! ```text
-//! modules ─► port "rkt.control" ─► Hello ─► Start ─► root from virtiofs ─┬─► supervisor, process 1 of a pid namespace
+//! modules ─► port "rkt.control" ─► Hello ─► Start ─► root from the host ──┬─► supervisor, process 1 of a pid namespace
 //!                                                                        └─► Link: its streams and calls, to its end
 //! ```
 //! It does what systemd-nspawn does for a container, and passes on what would be descriptors there. The supervisor knows no
 //! difference. Nothing of an image runs here or is read here.
 
+mod image;
 mod listeners;
 mod network;
 mod port;

@@ -1,7 +1,7 @@
 //! The supervisor's root and the supervisor in it.
 //!
 //! ```text
-//! /root                        virtiofs: the stage1's root on the host, with the apps' roots and volumes in it
+//! /root                        virtiofs: the stage1's root on the host, with the apps' roots and volumes in it; or an image of it
 //! /root/dev /run /tmp          made here
 //! /root/proc /sys/fs/cgroup    made in the supervisor's own namespaces
 //! ```
@@ -16,8 +16,8 @@ use rustix::mount::{MountFlags, mount, mount_move};
 use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
 
-use super::Error;
 use super::system::directory;
+use super::{Error, image};
 use crate::host_mounts::claim;
 use crate::link::Start;
 
@@ -40,8 +40,12 @@ const DEVICES: [(&str, u32, u32); 6] =
 /// Makes the supervisor's root.
 pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
     directory(ROOT)?;
-    mount(TAG, ROOT, "virtiofs", MountFlags::empty(), None)
-        .step(|| "mount the root file system that the host shares".to_owned())?;
+    if start.image.is_some() {
+        image::mount_root(ROOT)?;
+    } else {
+        mount(TAG, ROOT, "virtiofs", MountFlags::empty(), None)
+            .step(|| "mount the root file system that the host shares".to_owned())?;
+    }
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mode = Some(c"mode=0755");
     for (kind, at, flags, options) in [
@@ -72,6 +76,9 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
         let top = sys::path::open_directory(&Path::new(ROOT).join("opt/stage2").join(app).join("rootfs"));
         top.and_then(|top| claim(top.as_fd(), Path::new(path)))
             .step(|| format!("use what the host has mounted at {path} of app {app}"))?;
+    }
+    if let Some(volumes) = &start.image {
+        image::mount_volumes(Path::new(ROOT), volumes)?;
     }
     Ok(())
 }

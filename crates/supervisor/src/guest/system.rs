@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /init              this program
-//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko PURPOSE: mmio, pci, net
+//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko PURPOSE: mmio, pci, virtiofs, image, net
 //! /modules/NAME.ko     also .ko.xz and the like, which the kernel unpacks
 //! ```
 
@@ -36,10 +36,19 @@ pub(super) fn prepare() -> Result<(), Error> {
     // ticks of the clock, unless the kernel asks the processors at once. See rcupdate.rcu_expedited in Linux' kernel-parameters.txt.
     let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
     let options = std::fs::read_to_string("/proc/cmdline")?;
-    let mut purposes: Vec<&str> =
-        options.split_whitespace().filter_map(|word| word.strip_prefix("rkt.transport=")).collect();
-    purposes.extend(options.split_whitespace().any(|word| word == "rkt.net").then_some("net"));
-    load_modules(&purposes)
+    load_modules(&purposes(&options))
+}
+
+/// What the machine is to do, as the kernel's command line says, and needs modules for.
+fn purposes(options: &str) -> Vec<&str> {
+    let words = options.split_whitespace();
+    words
+        .filter_map(|word| match word.split_once('=') {
+            Some(("rkt.transport" | "rkt.root", purpose)) => Some(purpose),
+            None if word == "rkt.net" => Some("net"),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Makes a directory, unless it is there.
@@ -79,4 +88,20 @@ fn load_modules(purposes: &[&str]) -> Result<(), Error> {
 /// Says why the machine ends, where the host reads the kernel's messages.
 pub(super) fn complain(message: &str) {
     let _ = std::fs::write("/dev/kmsg", format!("<2>rkt: {message}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purposes_are_words_of_the_command_line() {
+        for (options, wanted) in [
+            ("console=ttyS0 rkt.transport=mmio rkt.root=virtiofs tsc=reliable\n", &["mmio", "virtiofs"][..]),
+            ("rkt.root=image rkt.net rkt.transport=pci", &["image", "net", "pci"]),
+            ("rkt.network rkt.rooted=x rkt.transport", &[]),
+        ] {
+            assert_eq!(purposes(options), wanted);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::stream::Kind;
 use crate::control::WindowSize;
 
 /// The version of all of this. A stage1 brings both sides, so they differ only when somebody mixes initramfs and stage1.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The host to the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,10 +65,26 @@ pub struct Start {
     pub writable_sys: bool,
     /// Apps and paths in their roots of what has been mounted on the host: they become mounts of the guest.
     pub mounts: Vec<(String, String)>,
+    /// The root is an image on a disk, with these volumes in it, and not shared by the host.
+    pub image: Option<Vec<Volume>>,
     /// Network interfaces.
     pub interfaces: Vec<Interface>,
     /// Listening sockets that the supervisor inherits, in the order of their numbers.
     pub listeners: Vec<Listener>,
+}
+
+/// A volume whose files are in the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Volume {
+    /// The app.
+    pub app: String,
+    /// Where it is in the root of the app.
+    pub path: String,
+    /// The app may only read it.
+    pub read_only: bool,
+    /// It is the same as this one of those before.
+    pub same_as: Option<usize>,
 }
 
 /// A listening socket of the host, whose connections are passed on.
