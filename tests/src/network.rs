@@ -119,7 +119,7 @@ pub fn leftovers(host: &Host, uuid: &str) -> String {
          grep {uuid} /proc/self/mountinfo || :
          ip -o link | grep 'rkt-{uuid}' || :
          nft list ruleset | grep {uuid} || :
-         ls /run/rkt/ports 2>/dev/null | grep {uuid} || :
+         ls /run/rkt/ports /run/rkt/networks 2>/dev/null | grep {uuid} || :
          grep -rl {uuid} /var/lib/cni 2>/dev/null || :"
     );
     host.sh(&script).success().stdout

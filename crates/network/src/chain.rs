@@ -47,6 +47,23 @@ impl Caller {
         }
     }
 
+    /// `error`, with which joining failed, and what the plugins say about themselves (`STATUS`), where they know the question.
+    pub fn explain(&self, error: Error, network: &Network) -> Error {
+        if !network.version.collects() {
+            return error;
+        }
+        let mut all = vec![error];
+        for config in &network.plugins {
+            // One that cannot even be asked is what the error is about.
+            let versions = self.speaks(network, config).unwrap_or_default();
+            if versions.iter().any(|version| version.collects()) {
+                let full = full_config(network, config, &self.runtime, &Value::Null);
+                all.extend(self.ask(network, config, "STATUS", &full).err());
+            }
+        }
+        if all.len() == 1 { all.remove(0) } else { Error::Several(all) }
+    }
+
     fn add_once(&self, attachment: &mut Attachment) -> Result<()> {
         let mut result = Value::Null;
         for config in &attachment.network.plugins {
@@ -92,24 +109,57 @@ impl Caller {
         command: &'static str,
         previous: &Value,
     ) -> Result<Value> {
-        let network = &attachment.network;
+        let full = full_config(&attachment.network, config, &self.runtime, previous);
+        self.execute(&attachment.network, config, command, (&attachment.interface, &attachment.args), &full)
+    }
+
+    /// Calls a plugin about the whole network, and not about one pod.
+    pub(crate) fn ask(
+        &self,
+        network: &Network,
+        config: &Map<String, Value>,
+        command: &'static str,
+        full: &Value,
+    ) -> Result<Value> {
+        self.execute(network, config, command, ("", ""), full)
+    }
+
+    /// The versions that a plugin speaks.
+    pub(crate) fn speaks(&self, network: &Network, config: &Map<String, Value>) -> Result<Vec<Version>> {
+        let answer = self.ask(network, config, "VERSION", &json!({"cniVersion": network.version}))?;
+        Ok(supported(&answer))
+    }
+
+    fn execute(
+        &self,
+        network: &Network,
+        config: &Map<String, Value>,
+        command: &'static str,
+        (interface, args): (&str, &str),
+        full: &Value,
+    ) -> Result<Value> {
         let kind = config.get("type").and_then(Value::as_str).unwrap_or_default();
         if self.debug {
             eprintln!("executing net-plugin {kind}");
         }
-        let netns = if netns::is_bound(&self.netns) { self.netns.as_path() } else { Path::new("") };
+        // What is asked about no pod is asked about no namespace.
+        let of_pod = !interface.is_empty();
+        let netns = if of_pod && netns::is_bound(&self.netns) { self.netns.as_path() } else { Path::new("") };
         let call = Call {
             kind,
             path: &self.path,
             command,
-            container: &self.container,
+            container: if of_pod { &self.container } else { "" },
             netns: netns.to_str().unwrap_or_default(),
-            interface: &attachment.interface,
-            args: &attachment.args,
+            interface,
+            args,
             limit: self.limit,
         };
-        plugin::call(call, &full_config(network, config, &self.runtime, previous)).map_err(|why| {
-            Error::Plugin { name: network.name.clone(), plugin: kind.to_owned(), command, why }
+        plugin::call(call, full).map_err(|why| Error::Plugin {
+            name: network.name.clone(),
+            plugin: kind.to_owned(),
+            command,
+            why,
         })
     }
 
@@ -117,25 +167,7 @@ impl Caller {
     fn common_version(&self, network: &Network) -> Result<Version> {
         let mut common: Option<Vec<Version>> = None;
         for config in &network.plugins {
-            let kind = config.get("type").and_then(Value::as_str).unwrap_or_default();
-            let call = Call {
-                kind,
-                path: &self.path,
-                command: "VERSION",
-                container: "",
-                netns: "",
-                interface: "",
-                args: "",
-                limit: self.limit,
-            };
-            let fail = |why| Error::Plugin {
-                name: network.name.clone(),
-                plugin: kind.to_owned(),
-                command: "VERSION",
-                why,
-            };
-            let answer = plugin::call(call, &json!({"cniVersion": network.version})).map_err(fail)?;
-            let spoken = supported(&answer);
+            let spoken = self.speaks(network, config)?;
             common = Some(match common {
                 None => spoken,
                 Some(common) => common.into_iter().filter(|version| spoken.contains(version)).collect(),
@@ -151,7 +183,7 @@ impl Caller {
 }
 
 /// What a plugin is told on its standard input.
-fn full_config(
+pub(crate) fn full_config(
     network: &Network,
     config: &Map<String, Value>,
     runtime: &Map<String, Value>,
@@ -259,6 +291,25 @@ mod tests {
         let lab = Lab::new(&[("a", "exit 1"), ("b", "exit 2")]);
         let error = lab.caller().delete(&attachment(LIST)).unwrap_err().to_string();
         assert!(error.contains("status 1") && error.contains("status 2"), "{error}");
+    }
+
+    #[test]
+    fn plugins_say_why_they_are_not_ready() {
+        let versions = r#"VERSION) echo '{"supportedVersions":["1.1.0"]}';;"#;
+        let not_ready = r#"STATUS) echo '{"code":50,"msg":"no lease"}'; exit 1;;"#;
+        let script = format!(r#"case "$CNI_COMMAND" in {versions} {not_ready} *) exit 3;; esac"#);
+        let lab = Lab::new(&[("a", &script), ("b", "exit 3")]);
+        let said = |version: &str| {
+            let json = format!(
+                r#"{{"cniVersion":"{version}","name":"n","plugins":[{{"type":"a"}},{{"type":"b"}}]}}"#
+            );
+            let mut attachment = attachment(&json);
+            let error = lab.caller().add(&mut attachment).unwrap_err();
+            lab.caller().explain(error, &attachment.network).chain()
+        };
+        let failed = r#"Network "n", plugin "a", ADD: it failed (exit status 3)"#;
+        assert_eq!(said("1.0.0"), failed);
+        assert_eq!(said("1.1.0"), format!(r#"{failed}; Network "n", plugin "a", STATUS: no lease"#));
     }
 
     #[test]

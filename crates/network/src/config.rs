@@ -38,6 +38,9 @@ pub struct Network {
     pub version: Version,
     /// It is not to be checked.
     pub disable_check: bool,
+    /// It is not to be collected: others than rkt may be in it.
+    #[serde(default)]
+    pub disable_gc: bool,
     /// As in the file, without what belongs to the list as a whole.
     pub plugins: Vec<Map<String, Value>>,
 }
@@ -78,8 +81,15 @@ impl Network {
                 return Err(bad("every plugin needs a type, the name of a program".to_owned()));
             }
         }
-        let disable_check = fields.get("disableCheck") == Some(&Value::Bool(true));
-        Ok(Network { file: file.to_owned(), name, version, disable_check, plugins })
+        let (disable_check, disable_gc) = (flag(&fields, "disableCheck"), flag(&fields, "disableGC"));
+        Ok(Network {
+            file: file.to_owned(),
+            name,
+            version,
+            disable_check: disable_check.map_err(bad)?,
+            disable_gc: disable_gc.map_err(bad)?,
+            plugins,
+        })
     }
 
     /// Whether the network hides its pods behind an address of the host.
@@ -112,6 +122,17 @@ fn version(fields: &Map<String, Value>) -> Result<Version, String> {
     }
     let known = versions.iter().copied().filter(|version| *version <= Version::NEWEST).max();
     known.ok_or_else(|| format!("it is written for CNI {}, and this is CNI {}", versions[0], Version::NEWEST))
+}
+
+/// A boolean, also as a text: versions before 1.0 ask for that, and files of that time stay in use.
+fn flag(fields: &Map<String, Value>, key: &str) -> Result<bool, String> {
+    match fields.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(_) => Err(format!("{key} must be true or false")),
+    }
 }
 
 fn is_name(name: &str) -> bool {

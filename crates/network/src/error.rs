@@ -28,7 +28,7 @@ pub enum Error {
         name: String,
         /// The type of the plugin.
         plugin: String,
-        /// `ADD`, `DEL`, `CHECK`, `VERSION`.
+        /// `ADD`, `DEL`, `CHECK`, `VERSION`, `GC`, `STATUS`.
         command: &'static str,
         /// What it said, or how it failed.
         why: PluginFailure,

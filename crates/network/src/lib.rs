@@ -9,6 +9,7 @@
 //!   └─ child in the host's mount namespace
 //!        record what may have to be undone          net/attachments
 //!        bind the namespace                         /run/netns/rkt-UUID
+//!        tell the host                              /run/rkt/networks/UUID
 //!        claim ports                                /run/rkt/ports/UUID
 //!        plugins: ADD, network after network        eth0, eth1, …
 //!        nf_tables: table inet rkt-UUID             if ports are forwarded
@@ -26,11 +27,14 @@
 //! | [`netns`] | network namespaces and their names |
 //! | [`ports`] | forwarded ports and who has them |
 //! | `reclaim` | pods that have ended make room |
+//! | `attached`, [`collect`] | what all pods of the host have joined; plugins let go of the rest |
 //! | [`set_up`], [`tear_down`] | all of it |
 
 #![forbid(unsafe_code)]
 
+mod attached;
 pub mod chain;
+mod collect;
 pub mod config;
 mod error;
 mod forwarding;
@@ -46,6 +50,7 @@ mod rules;
 mod setup;
 mod version;
 
+pub use collect::collect;
 pub use error::{Error, PluginFailure, Result};
 pub use setup::{Joined, Request, SYSTEM_CONFIG, data_directory, set_up, tear_down};
 pub use version::Version;

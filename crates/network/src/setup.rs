@@ -8,6 +8,7 @@ use pod::{PodDir, PodUuid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::attached::{self, Attached};
 use crate::chain::Caller;
 use crate::config::{self, Wanted};
 use crate::error::{Context, PluginFailure};
@@ -113,7 +114,9 @@ fn in_host(
         forwards: !request.forwards.is_empty(),
     };
     record.write(request.pod)?;
-    let done = netns::bind(namespace, path).and_then(|()| join_all(request, &mut record));
+    let done = netns::bind(namespace, path)
+        .and_then(|()| Attached::lock()?.enter(&request.data, &record))
+        .and_then(|()| join_all(request, &mut record));
     done.map_err(|error| match undo(request.pod, &record, request.debug) {
         Ok(()) => error,
         Err(more) => Error::Several(vec![error, more]),
@@ -143,7 +146,7 @@ fn join_all(request: &Request<'_>, record: &mut Record) -> Result<Answer> {
         // The version that its plugins speak has to be known when it is left, whatever came of it.
         record.attachments[index] = attachment;
         record.write(request.pod)?;
-        added?;
+        added.map_err(|error| caller.explain(error, &record.attachments[index].network))?;
         let attachment = &record.attachments[index];
         let outcome = Outcome::parse(&attachment.result).map_err(|why| {
             Error::Told(format!("Network {name:?} gave a result that cannot be read: {why}"))
@@ -271,7 +274,7 @@ pub(crate) fn undo(pod: &PodDir, record: &Record, debug: bool) -> Result<()> {
     // Interfaces of the pod end with the namespace, also where a plugin failed to remove them.
     failures.extend(netns::unbind(&record.netns).err());
     match failures.pop() {
-        None => Record::remove(pod),
+        None => attached::leave(&record.pod).and_then(|()| Record::remove(pod)),
         Some(only) if failures.is_empty() => Err(only),
         Some(last) => {
             failures.push(last);

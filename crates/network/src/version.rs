@@ -25,6 +25,11 @@ impl Version {
     pub fn checks(self) -> bool {
         self >= Version(0, 4, 0)
     }
+
+    /// Whether plugins know `GC` and `STATUS`.
+    pub fn collects(self) -> bool {
+        self >= Version(1, 1, 0)
+    }
 }
 
 impl fmt::Display for Version {

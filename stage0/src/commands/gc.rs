@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
     if !args.mark_only {
         failed |= collector.expire(args.expire_prepared)?;
         failed |= collector.delete(args.grace_period)?;
+        collector.sweep_networks()?;
     }
     Ok(if failed { ExitCode::from(254) } else { ExitCode::SUCCESS })
 }
@@ -127,6 +128,15 @@ impl Collector<'_> {
         })?;
         let never_ran = self.each(Place::Garbage, |pod| self.delete_one(pod))?;
         Ok(exited | never_ran)
+    }
+
+    /// Has plugins let go of what no pod has any more. One that cannot is told of, and keeps nobody from anything.
+    fn sweep_networks(&self) -> Result<()> {
+        let Context { roots, debug, .. } = self.context;
+        for error in network::collect(self.context.data_dir()?, &roots.local, *debug) {
+            report::notice("gc", format_args!("networks: {}", error.chain()));
+        }
+        Ok(())
     }
 
     fn delete_one(&self, pod: Pod) -> Result<()> {

@@ -83,6 +83,7 @@ mod logs;
 mod member;
 mod metadata;
 mod network;
+mod network_collect;
 mod network_faults;
 mod network_names;
 mod network_ports;

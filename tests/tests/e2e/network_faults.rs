@@ -23,7 +23,7 @@ fn moments() -> u32 {
 }
 
 /// Writes a plugin, a shell script, into the test's configuration, where plugins are looked for first.
-fn plugin(case: &Case, name: &str, script: &str) {
+pub(crate) fn plugin(case: &Case, name: &str, script: &str) {
     let path = case.tmp(&format!("config/net.d/{name}"));
     case.host().write(&path, format!("#!/bin/sh\nconfig=$(cat)\n{script}\n"));
     let file = case.host().path(&path);
@@ -47,7 +47,7 @@ fn faulty() -> (Case, u32) {
 }
 
 /// Addresses that the network still has given away, however the pods are called.
-fn reserved(case: &Case, network: &str) -> BTreeSet<String> {
+pub(crate) fn reserved(case: &Case, network: &str) -> BTreeSet<String> {
     let output = case.host().sh(&format!("ls /var/lib/cni/networks/{network} 2>/dev/null || :"));
     let is_address = |name: &&str| name.chars().all(|c| c.is_ascii_digit() || c == '.');
     output.stdout.lines().filter(is_address).map(str::to_owned).collect()
@@ -169,7 +169,7 @@ fn a_reboot_leaves_only_what_gc_gives_back() {
     });
     case.host()
         .sh(&format!(
-            "umount /run/netns/rkt-{uuid}; rm /run/netns/rkt-{uuid} /run/rkt/ports/{uuid}; nft delete table inet rkt-{uuid}"
+            "umount /run/netns/rkt-{uuid}; rm /run/netns/rkt-{uuid} /run/rkt/ports/{uuid} /run/rkt/networks/{uuid}; nft delete table inet rkt-{uuid}"
         ))
         .success();
     assert_eq!(reserved(&case, &format!("boot{n}")).len(), 1);

@@ -31,6 +31,19 @@ fn the_newest_version_that_both_know() {
 }
 
 #[test]
+fn what_an_administrator_forbids() {
+    for (field, forbidden) in [
+        ("", (false, false)),
+        (r#","disableCheck":true"#, (true, false)),
+        (r#","disableGC":true"#, (false, true)),
+        (r#","disableCheck":"True","disableGC":"false""#, (true, false)),
+    ] {
+        let network = parse(&format!(r#"{{"name":"a","plugins":[{{"type":"t"}}]{field}}}"#)).unwrap();
+        assert_eq!((network.disable_check, network.disable_gc), forbidden, "{field}");
+    }
+}
+
+#[test]
 fn nonsense_is_named() {
     for (json, why) in [
         ("", "EOF"),
@@ -42,6 +55,7 @@ fn nonsense_is_named() {
         (r#"{"name":"a","type":"../../bin/sh"}"#, "needs a type"),
         (r#"{"name":"a","plugins":[]}"#, "at least one"),
         (r#"{"name":"a","plugins":[7]}"#, "must be an object"),
+        (r#"{"name":"a","type":"t","disableGC":"perhaps"}"#, "disableGC must be true or false"),
     ] {
         let error = parse(json).unwrap_err().to_string();
         assert!(error.contains("x.conf") && error.contains(why), "{json}: {error}");

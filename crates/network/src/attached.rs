@@ -1,0 +1,187 @@
+//! Which pods of this host have joined which networks, whatever data directory they are in.
+//!
+//! ```text
+//! /run/rkt/networks/UUID    { "data", "attachments": [ [ network, interface ] … ] }: from before the first plugin runs until the last has
+//!                           undone what it did; written under a lock on the directory
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use pod::{Place, PodUuid, Pods};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Context;
+use crate::netns;
+use crate::record::Record;
+use crate::{Error, Result};
+
+const DIRECTORY: &str = "/run/rkt/networks";
+
+/// What a pod has joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// The data directory that the pod is in.
+    data: PathBuf,
+    /// Names of networks and of interfaces in the pod.
+    attachments: Vec<(String, String)>,
+}
+
+/// An attachment as plugins know it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Known {
+    pub(crate) network: String,
+    pub(crate) pod: String,
+    pub(crate) interface: String,
+}
+
+/// Held by whoever acts on what all pods have: none joins or leaves meanwhile.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Attached {
+    /// That of the host.
+    pub(crate) fn lock() -> Result<Self> {
+        Self::lock_in(Path::new(DIRECTORY))
+    }
+
+    fn lock_in(directory: &Path) -> Result<Self> {
+        let step = || format!("lock {}", directory.display());
+        fs::create_dir_all(directory).step(step)?;
+        let lock = File::open(directory).step(step)?;
+        lock.lock().step(step)?;
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    /// Notes that the pod of `record` joins its networks, before it does.
+    pub(crate) fn enter(&self, data: &Path, record: &Record) -> Result<()> {
+        let pairs = record.attachments.iter();
+        let entry = Entry {
+            data: data.to_owned(),
+            attachments: pairs.map(|a| (a.network.name.clone(), a.interface.clone())).collect(),
+        };
+        let json = serde_json::to_vec(&entry).map_err(|error| Error::Record {
+            file: format!("networks/{}", record.pod),
+            why: error.to_string(),
+        })?;
+        let (new, path) = (self.directory.join(".new"), self.directory.join(&record.pod));
+        fs::write(&new, json)
+            .and_then(|()| fs::rename(&new, &path))
+            .step(|| format!("write {}", path.display()))
+    }
+
+    /// Whatever pods have, or may have: what this host knows, and what stands in the records of `data` since before its last boot. An
+    /// entry whose pod is nowhere any more, neither a directory nor a process, goes, and so does its network namespace.
+    pub(crate) fn valid(&self, data: &Path) -> Result<BTreeSet<Known>> {
+        let mut valid = BTreeSet::new();
+        let mut inhabited = None;
+        let step = || format!("read {}", self.directory.display());
+        for file in fs::read_dir(&self.directory).step(step)? {
+            let name = file.step(step)?.file_name().to_string_lossy().into_owned();
+            let Ok(uuid) = name.parse::<PodUuid>() else { continue };
+            let path = self.directory.join(&name);
+            let entry: Entry = serde_json::from_slice(&fs::read(&path).step(step)?).map_err(|error| {
+                Error::Record { file: path.display().to_string(), why: error.to_string() }
+            })?;
+            let namespace = netns::path(&name);
+            if !is_recorded(&entry.data, uuid) && !lives(&namespace, &mut inhabited) {
+                netns::unbind(&namespace)?;
+                fs::remove_file(&path).step(|| format!("remove {}", path.display()))?;
+                continue;
+            }
+            let pairs = entry.attachments.into_iter();
+            valid.extend(pairs.map(|(network, interface)| Known { network, pod: name.clone(), interface }));
+        }
+        let pods = Pods::open(data)?;
+        for (uuid, place) in pods.walk(&[Place::Run, Place::ExitedGarbage])? {
+            let Some(pod) = pods.get_from(uuid, place)? else { continue };
+            let record = Record::read(&pod.dir)?;
+            valid.extend(record.into_iter().flat_map(|record| record.attachments).map(|attachment| Known {
+                network: attachment.network.name,
+                pod: uuid.to_string(),
+                interface: attachment.interface,
+            }));
+        }
+        Ok(valid)
+    }
+}
+
+/// Forgets a pod that has left all its networks.
+pub(crate) fn leave(pod: &str) -> Result<()> {
+    let path = Path::new(DIRECTORY).join(pod);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).step(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the pod may still have to leave networks. Who cannot be asked may well have to.
+fn is_recorded(data: &Path, uuid: PodUuid) -> bool {
+    if !data.join("pods").is_dir() {
+        return false;
+    }
+    match Pods::open(data).and_then(|pods| pods.get(uuid)) {
+        Ok(pod) => pod.is_some_and(|pod| Record::is_there(&pod.dir).unwrap_or(true)),
+        Err(_) => true,
+    }
+}
+
+/// Whether a process stands in the network namespace bound at `path`. `inhabited` has those of all processes, once somebody asked.
+fn lives(path: &Path, inhabited: &mut Option<BTreeSet<(u64, u64)>>) -> bool {
+    let Some(namespace) = identity(path).filter(|_| netns::is_bound(path)) else { return false };
+    let all = inhabited.get_or_insert_with(|| {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes.filter_map(|process| identity(&process.path().join("ns/net"))).collect()
+    });
+    all.contains(&namespace)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Network;
+    use crate::record::Attachment;
+
+    #[test]
+    fn what_is_nowhere_any_more_is_not_valid() {
+        let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let attached = Attached::lock_in(dir.path()).unwrap();
+        let network = Network::parse("x.conf", br#"{"name":"n","type":"t","cniVersion":"1.1.0"}"#).unwrap();
+        let record = Record {
+            pod: "6ba7b810-9dad-41d1-80b4-00c04fd430c8".to_owned(),
+            netns: "/nonexistent".into(),
+            plugin_path: Vec::new(),
+            attachments: vec![Attachment {
+                interface: "eth0".to_owned(),
+                args: String::new(),
+                network,
+                result: serde_json::Value::Null,
+            }],
+            forwards: false,
+        };
+        attached.enter(&data.path().join("gone"), &record).unwrap();
+        assert!(dir.path().join(&record.pod).exists());
+        assert_eq!(attached.valid(data.path()).unwrap(), BTreeSet::new());
+        assert!(!dir.path().join(&record.pod).exists());
+    }
+
+    #[test]
+    fn finds_who_stands_in_a_namespace() {
+        let mut inhabited = None;
+        assert!(lives(Path::new("/proc/self/ns/net"), &mut inhabited));
+        assert!(!lives(Path::new("/proc/self/ns/mnt"), &mut inhabited));
+        assert!(!lives(Path::new("/proc/self/exe"), &mut inhabited));
+    }
+}
