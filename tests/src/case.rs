@@ -21,20 +21,10 @@ pub enum Stage1 {
 }
 
 /// Cases that cannot apply to stage1-kvm as they are, by a part of their names, and why.
-pub const NOT_UNDER_KVM: &[(&str, &str)] = &[
-    (
-        "attach::shares_a_terminal_whose_size_follows",
-        "sizes follow each other faster than an emulated app looks",
-    ),
-    (
-        "file_system::a_device_is_a_volume",
-        "a machine does not have the devices of the host, and says so (kvm::)",
-    ),
-    (
-        "registries::a_server_from_a_registry_answers",
-        "its server answers on the host's network, which a machine has not",
-    ),
-];
+pub const NOT_UNDER_KVM: &[(&str, &str)] = &[(
+    "file_system::a_device_is_a_volume",
+    "a machine does not have the devices of the host, and says so (kvm::)",
+)];
 
 impl Stage1 {
     /// Its file among the stage1 images.

@@ -140,11 +140,19 @@ fn shares_a_terminal_whose_size_follows(case: &Case) {
     let words = [&[case.busybox(), "--exec=/bin/sh"], &streams[..], &["--", "-c", script]].concat();
     let _pod = case.run(words).spawn();
     case.rkt(["status", "--wait-ready=30s", &case.uuid()]).ok();
-    let resize = "tty=$(tty); (sleep 1; stty -F $tty cols 100; sleep 1; stty -F $tty rows 40) &";
-    let args = ["--quiet", "--return", "--command", &on_terminal(case, resize), "/dev/null"];
+    // Each size comes when the one before has been seen, however long that takes.
+    let seen = |size: &str| case.tmp(&size.replace(' ', "-"));
+    let wait = |size: &str| format!("until test -e {}; do sleep 0.1; done", seen(size));
+    let resize = format!(
+        "tty=$(tty); ({}; stty -F $tty cols 100; {}; stty -F $tty rows 40) &",
+        wait("31 91"),
+        wait("31 100")
+    );
+    let args = ["--quiet", "--return", "--command", &on_terminal(case, &resize), "/dev/null"];
     let mut client = case.host().exec("script").args(args).input("").spawn();
     for size in ["31 91", "31 100", "40 100"] {
         client.wait_for_stdout(size);
+        case.host().write(&seen(size), "");
     }
 }
 

@@ -37,7 +37,7 @@ under_both_walls!(what_buildah_pushed_runs, a_server_from_a_registry_answers);
 
 /// Builds an image of the host's nginx, in two layers.
 const NGINX: &str = r#"
-top=$1; port=$2; target=$3
+top=$1; listen=$2; port=$3; target=$4
 mkdir -p $top/base/etc $top/base/run $top/base/var/log/nginx $top/base/var/lib/nginx $top/site/etc $top/site/www
 for file in /usr/sbin/nginx $(ldd /usr/sbin/nginx | grep -o '/[^ ]*'); do
     mkdir -p "$top/base${file%/*}"; cp -L $file "$top/base$file"
@@ -46,7 +46,7 @@ printf 'root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\n' >$top/base
 printf 'root:x:0:\nwww-data:x:33:\n' >$top/base/etc/group
 echo "from the registry" >$top/site/www/index.html
 echo "daemon off; user www-data; pid /run/nginx.pid; error_log stderr; events {}
-http { access_log off; server { listen 127.0.0.1:$port; root /www; } }" >$top/site/etc/nginx.conf
+http { access_log off; server { listen $listen:$port; root /www; } }" >$top/site/etc/nginx.conf
 b() { buildah --storage-driver vfs --root $top/storage --runroot $top/runroot "$@"; }
 export BUILDAH_ISOLATION=chroot
 base=$(b from scratch); b copy --quiet $base $top/base / >/dev/null; b commit --quiet $base base >/dev/null
@@ -58,20 +58,23 @@ rm -rf $top
 "#;
 
 fn a_server_from_a_registry_answers(case: &Case) {
+    // A machine has no network of the host's: its server is asked over a forwarded port.
+    let in_machine = (case.stage1() == Stage1::Kvm).then(|| Case::new(Stage1::Kvm).with_net("--net=default"));
+    let case = in_machine.as_ref().unwrap_or(case);
     let host = case.host();
     let registry = Registry::start(host, &Access::Basic);
     let image = registry.image("team/nginx:1");
-    let port = match case.stage1() {
-        Stage1::Fly => "8071",
-        Stage1::Nspawn => "8072",
-        Stage1::Kvm => "8073",
+    let (listen, port, flags) = match case.stage1() {
+        Stage1::Fly => ("127.0.0.1", "8071", &[][..]),
+        Stage1::Nspawn => ("127.0.0.1", "8072", &[][..]),
+        Stage1::Kvm => ("0.0.0.0", "8073", &["--port=8073-tcp:8073"][..]),
     };
     let top = format!("/var/tmp/{}", case.name());
-    host.exec("sh").args(["-ec", NGINX, "sh", &top, port, &image]).ok();
+    host.exec("sh").args(["-ec", NGINX, "sh", &top, listen, port, &image]).ok();
     let auth = json!({"auths": {registry.authority(): {"auth": "dXNlcjpzZWNyZXQ="}}});
     host.write(&case.tmp("docker/config.json"), auth.to_string());
     let image = format!("docker://{image}");
-    let mut pod = case.run([&*image]).env("DOCKER_CONFIG", &case.tmp("docker")).spawn();
+    let mut pod = case.run([flags, &[&*image]].concat()).env("DOCKER_CONFIG", &case.tmp("docker")).spawn();
     let url = format!("http://127.0.0.1:{port}/");
     let page = eventually("the server to answer", || {
         assert!(!pod.ended(), "the pod ended: {pod:?}");
