@@ -12,7 +12,7 @@ pub(crate) struct Connections {
     pub(crate) kernel: OwnedFd,
     /// Its initramfs.
     pub(crate) initrd: OwnedFd,
-    /// The link with the guest: a stream socket.
+    /// The link with the guest: a stream socket, or the device of vsock.
     pub(crate) control: OwnedFd,
     /// Where the kernel's console goes: a stream socket.
     pub(crate) console: OwnedFd,

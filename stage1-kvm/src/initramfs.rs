@@ -12,14 +12,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::MemfdFlags;
 use stage1::{Context, Error, Result};
 
-use crate::machine::Root;
+use crate::machine::{Device, Machine, Root};
 use crate::settings::Model;
 
 /// Where modules of installed kernels are.
 const MODULES: &str = "/lib/modules";
 
-/// What a guest needs beside the transport of its devices.
-const NEEDED: &str = "virtio_console";
+/// What a guest needs for its link.
+const SERIAL: &str = "virtio_console";
+/// See [`SERIAL`].
+const VSOCK: &str = "vmw_vsock_virtio_transport";
 
 /// What it needs for files that the host shares.
 const SHARED: &[&str] = &["virtiofs"];
@@ -38,13 +40,7 @@ const NETWORK: &str = "virtio_net";
 ///
 /// # Errors
 /// When modules of that version are not installed.
-pub(crate) fn for_kernel(
-    kernel: &Path,
-    own: File,
-    model: Model,
-    root: Root,
-    has_network: bool,
-) -> Result<OwnedFd> {
+pub(crate) fn for_kernel(kernel: &Path, own: File, machine: &Machine) -> Result<OwnedFd> {
     let file = File::open(kernel).step(|| format!("open {}", kernel.display()))?;
     let Some(version) = version(&file) else { return Ok(own.into()) };
     let directory = Path::new(MODULES).join(&version);
@@ -59,16 +55,20 @@ pub(crate) fn for_kernel(
     })?;
     // A kernel may have been built with all that is needed.
     let built_in = read("modules.builtin").unwrap_or_default();
-    let transport = match model {
+    let transport = match machine.model {
         Model::Microvm => "virtio_mmio",
         Model::Q35 => "virtio_pci",
     };
-    let files = match root {
+    let device = match machine.link {
+        Device::Serial => SERIAL,
+        Device::Vsock { .. } => VSOCK,
+    };
+    let files = match machine.root {
         Root::Virtiofs => SHARED,
         Root::Image => IMAGE,
     };
-    let wanted =
-        [transport, NEEDED].into_iter().chain(files.iter().copied()).chain(has_network.then_some(NETWORK));
+    let network = (!machine.interfaces.is_empty()).then_some(NETWORK);
+    let wanted = [transport, device].into_iter().chain(files.iter().copied()).chain(network);
     let order = order(wanted, &installed, &built_in).map_err(|name| {
         Error::Refused(format!("The kernel {} (version {version}) has no module {name}", kernel.display()))
     })?;

@@ -13,6 +13,20 @@ const OVERHEAD: u64 = 128 << 20;
 /// What apps without a limit of memory share. The host gives it only as the guest uses it.
 const UNLIMITED: u64 = 512 << 20;
 
+/// What the link goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// A port of virtio-serial.
+    Serial,
+    /// vsock.
+    Vsock {
+        /// The guest's context id.
+        cid: u32,
+        /// Where the host listens.
+        port: u32,
+    },
+}
+
 /// Where the guest's files come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Root {
@@ -35,6 +49,8 @@ pub(crate) struct Machine {
     pub(crate) memory_mib: u64,
     /// Its processors.
     pub(crate) cpus: u64,
+    /// What its link goes over.
+    pub(crate) link: Device,
     /// Where its files come from.
     pub(crate) root: Root,
     /// The command line of its kernel.
@@ -66,10 +82,7 @@ pub(crate) fn cpus(apps: &[AppSpec], of_pod: Option<u64>, host: u64) -> u64 {
 
 /// The command line of the guest's kernel.
 pub(crate) fn kernel_parameters(
-    model: Model,
-    accelerator: Accelerator,
-    root: Root,
-    has_network: bool,
+    machine: &Machine,
     debug: bool,
     tsc_khz: Option<u64>,
     extra: Option<&str>,
@@ -88,11 +101,14 @@ pub(crate) fn kernel_parameters(
     ];
     // What its console shows goes to the journal: errors, unless everything is asked for.
     words.push(if debug { "loglevel=7" } else { "loglevel=4" }.to_owned());
-    words.push(format!("rkt.transport={}", transport(model)));
-    words.push(format!("rkt.root={}", purpose(root)));
-    words.extend(has_network.then(|| "rkt.net".to_owned()));
+    words.push(format!("rkt.transport={}", transport(machine.model)));
+    words.push(format!("rkt.root={}", purpose(machine.root)));
+    if let Device::Vsock { port, .. } = machine.link {
+        words.push(format!("rkt.vsock={port}"));
+    }
+    words.extend((!machine.interfaces.is_empty()).then(|| "rkt.net".to_owned()));
     // Without it the kernel would not get far: see "Time in emulation" in docs/kvm.md.
-    if let Some(khz) = tsc_khz.filter(|_| accelerator == Accelerator::Tcg) {
+    if let Some(khz) = tsc_khz.filter(|_| machine.accelerator == Accelerator::Tcg) {
         words.push(format!("tsc_early_khz={khz}"));
     }
     words.extend(extra.map(str::to_owned));
@@ -160,24 +176,36 @@ mod tests {
 
     #[test]
     fn the_users_parameters_come_last() {
-        let line = kernel_parameters(
-            Model::Microvm,
-            Accelerator::Kvm,
-            Root::Virtiofs,
-            false,
-            false,
-            Some(5),
-            Some("loglevel=1 x=y"),
-        );
+        let machine = Machine {
+            uuid: "6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().unwrap(),
+            accelerator: Accelerator::Kvm,
+            model: Model::Microvm,
+            memory_mib: 192,
+            cpus: 1,
+            link: Device::Serial,
+            root: Root::Virtiofs,
+            kernel_parameters: String::new(),
+            interfaces: Vec::new(),
+        };
+        let line = kernel_parameters(&machine, false, Some(5), Some("loglevel=1 x=y"));
         assert!(
             line.ends_with(" rkt.transport=mmio rkt.root=virtiofs loglevel=1 x=y")
                 && !line.contains("tsc_early"),
             "{line}"
         );
-        let line =
-            kernel_parameters(Model::Q35, Accelerator::Tcg, Root::Image, true, true, Some(2_000_000), None);
+        let machine = Machine {
+            accelerator: Accelerator::Tcg,
+            model: Model::Q35,
+            link: Device::Vsock { cid: 3, port: 7 },
+            root: Root::Image,
+            interfaces: vec![[2, 0, 0, 0, 0, 1]],
+            ..machine
+        };
+        let line = kernel_parameters(&machine, true, Some(2_000_000), None);
         assert!(
-            line.ends_with(" loglevel=7 rkt.transport=pci rkt.root=image rkt.net tsc_early_khz=2000000"),
+            line.ends_with(
+                " loglevel=7 rkt.transport=pci rkt.root=image rkt.vsock=7 rkt.net tsc_early_khz=2000000"
+            ),
             "{line}"
         );
     }

@@ -26,6 +26,7 @@ mod run;
 mod settings;
 mod sockets;
 mod virtiofsd;
+mod vsock;
 mod wires;
 
 use supervised::app::app_of_machine;

@@ -24,6 +24,7 @@ use crate::guest;
 use crate::process::Running;
 use crate::records::Records;
 use crate::sockets::HostSocket;
+use crate::vsock::Vsock;
 
 /// How long the last output may take to get out when its reader is slow.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pub(crate) link: Link,
+    /// Where the guest connects to, until it has.
+    pub(crate) vsock: Option<Vsock>,
     pub(crate) console: Console,
     pub(crate) control: OwnedFd,
     pub(crate) signals: OwnedFd,
@@ -75,6 +78,7 @@ pub(crate) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watched {
     Link(Token),
+    Vsock,
     Console,
     Complaints,
     Control,
@@ -153,6 +157,7 @@ impl Monitor {
                 sockets.map(|(number, socket)| (Watched::Socket(number), socket.as_fd(), PollFlags::IN)),
             );
         }
+        watched.extend(self.vsock.iter().map(|vsock| (Watched::Vsock, vsock.as_fd(), PollFlags::IN)));
         watched.extend(
             self.notifications.iter().map(|socket| (Watched::Notifications, socket.as_fd(), PollFlags::IN)),
         );
@@ -173,6 +178,12 @@ impl Monitor {
     fn handle(&mut self, watched: Watched, flags: PollFlags) -> Result<()> {
         match watched {
             Watched::Link(token) => self.link.handle(token, flags).map_err(|error| broken(&error))?,
+            Watched::Vsock => {
+                if let Some(port) = self.vsock.as_ref().and_then(Vsock::accept) {
+                    self.link.plug(port);
+                    self.vsock = None;
+                }
+            }
             Watched::Console => _ = self.console.read(),
             Watched::Complaints => self.complaints.read(),
             Watched::Control => self.accept(),
@@ -333,6 +344,7 @@ impl Monitor {
                     }
                     Watched::Records => self.write_down().is_ok(),
                     Watched::Link(_)
+                    | Watched::Vsock
                     | Watched::Control
                     | Watched::Socket(_)
                     | Watched::Console

@@ -6,7 +6,7 @@ use stage1::{Error, Result};
 
 use crate::accelerator::Accelerator;
 use crate::hypervisor::{CONSOLE, CONTROL, FILES, Hypervisor, INITRD, KERNEL, TAPS};
-use crate::machine::{Machine, Root};
+use crate::machine::{Device, Machine, Root};
 use crate::process::{Command, User, find_program};
 use crate::settings::Model;
 
@@ -62,7 +62,8 @@ fn bus(model: Model) -> &'static str {
 }
 
 fn arguments(machine: &Machine) -> Vec<String> {
-    let Machine { uuid, accelerator, model, memory_mib, cpus, root, kernel_parameters, interfaces } = machine;
+    let Machine { uuid, accelerator, model, memory_mib, cpus, link, root, kernel_parameters, interfaces } =
+        machine;
     let bus = bus(*model);
     let (accelerator, cpu) = match accelerator {
         Accelerator::Kvm => ("kvm", "host"),
@@ -89,9 +90,17 @@ fn arguments(machine: &Machine) -> Vec<String> {
     add("-append", kernel_parameters.clone());
     add("-chardev", format!("socket,id=console,fd={CONSOLE}"));
     add("-serial", "chardev:console".to_owned());
-    add("-chardev", format!("socket,id=control,fd={CONTROL}"));
-    add("-device", format!("virtio-serial-{bus},id=serial,max_ports=2"));
-    add("-device", format!("virtserialport,bus=serial.0,chardev=control,name={}", supervisor::guest::PORT));
+    match link {
+        Device::Serial => {
+            let name = supervisor::guest::PORT;
+            add("-chardev", format!("socket,id=control,fd={CONTROL}"));
+            add("-device", format!("virtio-serial-{bus},id=serial,max_ports=2"));
+            add("-device", format!("virtserialport,bus=serial.0,chardev=control,name={name}"));
+        }
+        Device::Vsock { cid, .. } => {
+            add("-device", format!("vhost-vsock-{bus},vhostfd={CONTROL},guest-cid={cid}"));
+        }
+    }
     match root {
         Root::Virtiofs => {
             add("-chardev", format!("socket,id=files,fd={FILES}"));
@@ -139,6 +148,7 @@ mod tests {
             model,
             memory_mib: 192,
             cpus: 2,
+            link: Device::Serial,
             root: Root::Virtiofs,
             kernel_parameters: "quiet".to_owned(),
             interfaces: vec![[2, 0, 0, 0, 0, 0xa1]],
@@ -177,6 +187,16 @@ mod tests {
                 assert!(words.contains(part), "{part} in {words}");
             }
             assert!(!words.contains("vhost-user-fs"), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_link_over_vsock_needs_no_serial_port() {
+        for (model, device) in [(Model::Microvm, "vhost-vsock-device"), (Model::Q35, "vhost-vsock-pci")] {
+            let link = Device::Vsock { cid: 77, port: 5 };
+            let words = arguments(&Machine { link, ..machine(model) }).join(" ");
+            assert!(words.contains(&format!("-device {device},vhostfd=5,guest-cid=77")), "{words}");
+            assert!(!words.contains("virtio-serial"), "{words}");
         }
     }
 

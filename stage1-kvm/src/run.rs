@@ -33,12 +33,13 @@ use crate::files::Source;
 use crate::guest::{self, Outside};
 use crate::hypervisor::{Connections, Hypervisor};
 use crate::initramfs;
-use crate::machine::{self, Machine};
+use crate::machine::{self, Device, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
 use crate::records::Records;
 use crate::settings::Settings;
 use crate::sockets::HostSocket;
+use crate::vsock::Vsock;
 use crate::wires;
 
 /// The controllers of the guest's kernel that limits of apps need. (It has no block device whose use could be limited.)
@@ -213,6 +214,7 @@ fn monitor(
     let words = to_complaints.as_fd();
     // Before signals are kept back: an image may take long.
     let files = source.provide(pod, run, specs, [null.as_fd(), words, words], &mut complaints)?;
+    let (mut link, vsock, control_theirs) = open_link(run)?;
     let mut shapes = specs.to_vec();
     // Those that come later, as one without limits.
     shapes.extend(run.mutable.then(|| AppSpec::new("later", &[])));
@@ -227,35 +229,30 @@ fn monitor(
             of_pod.cpu_milli,
             if *accelerator == Accelerator::Tcg { 1 } else { host_cpus() },
         ),
+        link: vsock.as_ref().map_or(Device::Serial, Vsock::device),
         root: files.root(),
         kernel_parameters: String::new(),
         interfaces: interfaces.iter().map(|interface| interface.mac).collect(),
     };
     let signals = sys::signal::receive_all().step(|| "receive signals".to_owned())?;
     let control = listen_for_control()?;
-    let (port, theirs) = pair()?;
     let (console, console_theirs) = pair()?;
     let kernel_path = settings.kernel.as_deref().unwrap_or(Path::new(KERNEL));
     let initrd = open(settings.initrd.as_deref().unwrap_or(Path::new(INITRD)), OFlags::RDONLY)?;
     let initrd = match (&settings.kernel, &settings.initrd) {
-        (Some(kernel), None) => {
-            initramfs::for_kernel(kernel, initrd.into(), model, machine.root, !interfaces.is_empty())?
-        }
+        (Some(kernel), None) => initramfs::for_kernel(kernel, initrd.into(), &machine)?,
         _ => initrd,
     };
     let connections = Connections {
         kernel: open(kernel_path, OFlags::RDONLY)?,
         initrd,
-        control: theirs,
+        control: control_theirs,
         console: console_theirs,
         files: files.descriptor,
         taps,
     };
     let kernel_parameters = machine::kernel_parameters(
-        model,
-        *accelerator,
-        machine.root,
-        !interfaces.is_empty(),
+        &machine,
         run.debug,
         clock.tsc_khz().filter(|_| *accelerator == Accelerator::Tcg),
         settings.kernel_parameters.as_deref(),
@@ -268,7 +265,6 @@ fn monitor(
     let mut descriptors = vec![null.as_fd(), words, words];
     descriptors.extend(connections.descriptors());
     let hypervisor = command.spawn(&descriptors)?;
-    let mut link = Link::new(port, Side::Host);
     // No streams of the journal, which takes what comes over them for the monitor's own words: it may look for the pod's
     // control group too late, when the monitor has ended. Entries name their pod.
     let entries = journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket)));
@@ -306,6 +302,7 @@ fn monitor(
     let limit = settings.ready_limit();
     let monitor = Monitor {
         link,
+        vsock,
         console: Console::new(console, run.uuid.to_string(), run.debug),
         control,
         signals,
@@ -330,6 +327,15 @@ fn monitor(
 fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
     let path = path.as_ref();
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open {}", path.display()))
+}
+
+/// The link with the guest, and what the hypervisor gets of it: vsock, or a port of virtio-serial where the host has none.
+fn open_link(run: &Run) -> Result<(Link, Option<Vsock>, OwnedFd)> {
+    if let Some((vsock, device)) = Vsock::open(run.uuid) {
+        return Ok((Link::unconnected(Side::Host), Some(vsock), device));
+    }
+    let (port, theirs) = pair()?;
+    Ok((Link::new(port, Side::Host), None, theirs))
 }
 
 /// A pair of sockets, of which the first does not block.

@@ -19,6 +19,7 @@
 //! | [`routes`] | `/proc/net/route`, `/proc/net/ipv6_route` |
 //! | [`signal`] | `signalfd`, `sigprocmask`, `pidfd_send_signal` |
 //! | [`terminal`] | `ioctl` `TIOCSCTTY` |
+//! | [`vsock`] | sockets of `AF_VSOCK`; `ioctl` `VHOST_VSOCK_SET_GUEST_CID` |
 //! | [`traffic`] | messages to the kernel about queues and filters of interfaces |
 //!
 //! Errors are [`rustix::io::Errno`]: the caller knows what it wanted and says so.
@@ -40,6 +41,7 @@ pub mod seccomp_notify;
 pub mod signal;
 pub mod terminal;
 pub mod traffic;
+pub mod vsock;
 
 /// The result of one system call.
 pub type Result<T> = std::result::Result<T, rustix::io::Errno>;

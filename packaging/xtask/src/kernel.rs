@@ -22,14 +22,15 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// The way in which all of it is made.
 const RECIPE: &str =
-    "stripped modules without types, local names and tables for unwinding, each with its purpose";
+    "stripped modules without types, local names and tables for unwinding, each with its purpose, and vsock";
 
-/// Modules that the guest needs, and what it needs them for: a transport of virtio, a root that the host shares or one in an image, a
-/// network. What they need comes before them.
+/// Modules that the guest needs, and what it needs them for: a transport of virtio, one of two devices for the link, a root that the host
+/// shares or one in an image, a network. What they need comes before them.
 const MODULES: &[(&str, Option<&str>)] = &[
     ("virtio_mmio", Some("mmio")),
     ("virtio_pci", Some("pci")),
-    ("virtio_console", None),
+    ("virtio_console", Some("serial")),
+    ("vmw_vsock_virtio_transport", Some("vsock")),
     ("virtiofs", Some("virtiofs")),
     ("virtio_blk", Some("image")),
     ("erofs", Some("image")),

@@ -128,6 +128,7 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
         Stage::Vm => {
             let mut command = cargo();
             command.args(["test", "--package", "tests", "--test", "vm", "--", "--test-threads=2"]);
+            command.args(full.then_some("--include-ignored"));
             run_tests(command.env(tests::product::VARIABLE, product), summaries)
         }
         Stage::Kvm => {

@@ -7,6 +7,7 @@ use tests::vm::{self, Vm};
 
 mod audit;
 mod limits;
+mod machines;
 mod network;
 mod pod_files;
 mod reboot;

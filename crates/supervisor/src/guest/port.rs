@@ -1,4 +1,5 @@
-//! The device of the link: a port of virtio-serial, found by its name.
+//! The device of the link: vsock, when the kernel's command line has the number of the host's port, else a port of virtio-serial,
+//! found by its name.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,8 +17,20 @@ pub const NAME: &str = "rkt.control";
 
 const PORTS: &str = "/sys/class/virtio-ports";
 
-/// Waits for the port and opens it. There is no end to the waiting: the host has a limit.
+/// The host's port, on the kernel's command line.
+const VSOCK: &str = "rkt.vsock=";
+
+/// Opens the link's device.
 pub(super) fn open() -> Result<OwnedFd, Error> {
+    let options = std::fs::read_to_string("/proc/cmdline")?;
+    match options.split_whitespace().find_map(|word| word.strip_prefix(VSOCK)) {
+        Some(port) => Ok(sys::vsock::connect(port.parse()?).step(|| "connect to the host".to_owned())?),
+        None => open_serial(),
+    }
+}
+
+/// Waits for the port and opens it. There is no end to the waiting: the host has a limit.
+fn open_serial() -> Result<OwnedFd, Error> {
     let events = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,

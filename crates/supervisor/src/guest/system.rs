@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! /init              this program
-//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko PURPOSE: mmio, pci, virtiofs, image, net
+//! /modules/order     the modules, one a line, each after what it needs: NAME.ko, or NAME.ko PURPOSE: mmio, pci,
+//!                    virtiofs, image, serial, vsock, net
 //! /modules/NAME.ko     also .ko.xz and the like, which the kernel unpacks
 //! ```
 
@@ -41,14 +42,17 @@ pub(super) fn prepare() -> Result<(), Error> {
 
 /// What the machine is to do, as the kernel's command line says, and needs modules for.
 fn purposes(options: &str) -> Vec<&str> {
-    let words = options.split_whitespace();
-    words
-        .filter_map(|word| match word.split_once('=') {
-            Some(("rkt.transport" | "rkt.root", purpose)) => Some(purpose),
-            None if word == "rkt.net" => Some("net"),
+    let words = options.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "")));
+    let mut purposes: Vec<&str> = words
+        .filter_map(|(name, value)| match name {
+            "rkt.transport" | "rkt.root" => Some(value),
+            "rkt.vsock" => Some("vsock"),
+            "rkt.net" => Some("net"),
             _ => None,
         })
-        .collect()
+        .collect();
+    purposes.extend((!purposes.contains(&"vsock")).then_some("serial"));
+    purposes
 }
 
 /// Makes a directory, unless it is there.
@@ -97,9 +101,12 @@ mod tests {
     #[test]
     fn purposes_are_words_of_the_command_line() {
         for (options, wanted) in [
-            ("console=ttyS0 rkt.transport=mmio rkt.root=virtiofs tsc=reliable\n", &["mmio", "virtiofs"][..]),
-            ("rkt.root=image rkt.net rkt.transport=pci", &["image", "net", "pci"]),
-            ("rkt.network rkt.rooted=x rkt.transport", &[]),
+            (
+                "console=ttyS0 rkt.transport=mmio rkt.root=virtiofs tsc=reliable\n",
+                &["mmio", "virtiofs", "serial"][..],
+            ),
+            ("rkt.root=image rkt.net rkt.transport=pci rkt.vsock=7", &["image", "net", "pci", "vsock"]),
+            ("rkt.network rkt.rooted=x", &["serial"]),
         ] {
             assert_eq!(purposes(options), wanted);
         }

@@ -72,7 +72,8 @@ pub enum Token {
 /// One end of the link.
 #[derive(Debug)]
 pub struct Link {
-    port: OwnedFd,
+    /// None before the other side has connected.
+    port: Option<OwnedFd>,
     side: Side,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -92,9 +93,14 @@ pub struct Link {
 impl Link {
     /// Links over `port`, which does not block.
     pub fn new(port: OwnedFd, side: Side) -> Self {
+        Link { port: Some(port), ..Link::unconnected(side) }
+    }
+
+    /// Links once there is a port: [`Link::plug`].
+    pub fn unconnected(side: Side) -> Self {
         let next = if side == Side::Host { 2 } else { 1 };
         Link {
-            port,
+            port: None,
             side,
             input: Vec::new(),
             output: Vec::new(),
@@ -108,6 +114,11 @@ impl Link {
             // The guest does not know the streams before it has been told.
             is_paused: side == Side::Host,
         }
+    }
+
+    /// The other side has connected: `port`, which does not block.
+    pub fn plug(&mut self, port: OwnedFd) {
+        self.port = Some(port);
     }
 
     /// The other side knows all streams: what is read from them may be sent.
@@ -243,8 +254,8 @@ impl Link {
         let mut port = PollFlags::IN;
         port.set(PollFlags::OUT, !self.output.is_empty());
         let mut watched = Vec::new();
-        if !self.is_closed {
-            watched.push((Token::Port, self.port.as_fd(), port));
+        if let Some(fd) = self.port.as_ref().filter(|_| !self.is_closed) {
+            watched.push((Token::Port, fd.as_fd(), port));
         }
         let congested = self.output.len() > CONGESTED;
         for (number, stream) in &self.streams {
@@ -281,9 +292,10 @@ impl Link {
     }
 
     fn exchange(&mut self, ready: PollFlags) -> Result<(), LinkError> {
+        let Some(port) = &self.port else { return Ok(()) };
         if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             let mut chunk = vec![0; 64 * 1024];
-            match rustix::io::read(&self.port, chunk.as_mut_slice()) {
+            match rustix::io::read(port, chunk.as_mut_slice()) {
                 // A port of virtio-serial reads 0 while nobody has the other side open.
                 Ok(0) | Err(Errno::CONNRESET | Errno::PIPE) => {
                     self.is_closed = true;
@@ -301,9 +313,10 @@ impl Link {
     }
 
     fn write(&mut self) -> Result<(), LinkError> {
+        let Some(port) = &self.port else { return Ok(()) };
         let mut done = 0;
         while done < self.output.len() && !self.is_closed {
-            match rustix::io::write(&self.port, &self.output[done..]) {
+            match rustix::io::write(port, &self.output[done..]) {
                 Ok(length) => done += length,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,

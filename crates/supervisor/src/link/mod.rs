@@ -4,7 +4,7 @@
 //! [`Link`]: it takes the descriptors on its side, and carries what is read from one to its counterpart on the other.
 //!
 //! ```text
-//!  client ── control.sock ── monitor ═══ virtio-serial ═══ guest's init ── control socket ── supervisor
+//!  client ── control.sock ── monitor ═══ vsock or serial ═══ guest's init ── control socket ── supervisor
 //!  rkt enter                 Link                          Link
 //!                            journal, stdout, …  ◄── streams ──  pipes of the supervisor and of programs entered
 //! ```

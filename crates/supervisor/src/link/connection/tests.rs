@@ -430,3 +430,16 @@ fn a_guest_that_does_not_keep_to_the_protocol_ends_the_link() {
     // What is about something that is gone is no offence.
     give(&[Frame::Data(99, vec![1]), Frame::End(99), Frame::Credit(99, 1), Frame::Closed(98)]).unwrap();
 }
+
+#[test]
+fn what_is_said_before_somebody_connects_is_not_lost() {
+    let (one, other) = pair();
+    let mut host = Link::unconnected(Side::Host);
+    host.notice(&"first");
+    assert!(!step(&mut host) && host.watched().is_empty() && !host.is_flushed());
+    host.plug(one.into());
+    let mut both = Both { host, guest: Link::new(other.into(), Side::Guest) };
+    both.settle();
+    assert_eq!(both.guest.next_event(), Some(Event::Notice(b"\"first\"".to_vec())));
+    assert!(both.host.is_flushed());
+}
