@@ -77,7 +77,7 @@ mod uuid;
 pub use current::Current;
 pub use error::{Error, Result, Teardown};
 pub use files::{AppExit, NetInfo, OverlayDirs, PidFile, PodDir};
-pub use pods::{Glance, Held, Pod, Pods};
+pub use pods::{Glance, Held, Pod, Pods, Survey};
 pub use process::ProcessOne;
 pub use state::{Place, State};
 pub use uuid::PodUuid;

@@ -54,22 +54,32 @@ pub struct Held {
 /// From so many pods on, the names of all cgroups are read instead of what each pod recorded.
 const MANY: usize = 64;
 
-/// Looks at many pods.
-///
-/// The shared lock that tells whether a pod is in use is kept until the pod is dropped, and cgroups are those that
-/// there were at the beginning: good for showing pods, not for deciding what is done with them.
+/// What is seen of the cgroups of many pods, once for all of them: good for showing pods, not for deciding what is done with
+/// them.
 #[derive(Debug)]
-pub struct Glance<'a> {
+pub struct Survey<'a> {
     pods: &'a Pods,
     named: Option<HashSet<PodUuid>>,
     /// By the group of a service: the pods that stand in it.
     sharing: Mutex<HashMap<String, Option<HashSet<PodUuid>>>>,
 }
 
-impl Glance<'_> {
-    /// As [`Pods::get_from`].
-    pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
-        self.pods.look(uuid, place, lock::is_taken_until_closed, Some(self))
+/// Looks at many pods.
+///
+/// The shared lock that tells whether a pod is in use is kept until the pod is dropped, and cgroups are those of the survey.
+#[derive(Debug)]
+pub struct Glance<'a> {
+    survey: &'a Survey<'a>,
+    /// Of one thread: two that look up paths below the same open directory wait for each other at each step.
+    directory: OwnedFd,
+}
+
+impl Survey<'_> {
+    /// For looking at pods one after the other, in one thread.
+    pub fn glance(&self) -> Result<Glance<'_>> {
+        let directory = rustix::fs::openat(&self.pods.fd, ".", DIRECTORY, Mode::empty())
+            .map_err(|error| Error::io("open", self.pods.path.display().to_string(), error))?;
+        Ok(Glance { survey: self, directory })
     }
 
     /// Whether the pod stands in the group of a service.
@@ -77,6 +87,14 @@ impl Glance<'_> {
         let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
         let pods = sharing.entry(group).or_insert_with_key(|group| self.pods.cgroups.members_of(group).ok());
         is_among(pods.as_ref(), uuid)
+    }
+}
+
+impl Glance<'_> {
+    /// As [`Pods::get_from`].
+    pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
+        let Self { survey, directory } = self;
+        survey.pods.look(directory.as_fd(), uuid, place, lock::is_taken_until_closed, Some(survey))
     }
 }
 
@@ -168,26 +186,27 @@ impl Pods {
 
     /// As [`Pods::get`], for a pod that stood in `place` already.
     pub fn get_from(&self, uuid: PodUuid, place: Place) -> Result<Option<Pod>> {
-        self.look(uuid, place, lock::is_taken, None)
+        self.look(self.fd.as_fd(), uuid, place, lock::is_taken, None)
     }
 
-    /// For looking at `count` pods one after the other.
-    pub fn glance(&self, count: usize) -> Glance<'_> {
+    /// Looks at the cgroups of `count` pods.
+    pub fn survey(&self, count: usize) -> Survey<'_> {
         // A look at a group is worth about four of its names.
         let named = if count < MANY { None } else { self.cgroups.survey(count / 4) };
-        Glance { pods: self, named, sharing: Mutex::default() }
+        Survey { pods: self, named, sharing: Mutex::default() }
     }
 
     fn look(
         &self,
+        directory: BorrowedFd<'_>,
         uuid: PodUuid,
         place: Place,
         is_taken: TakenTest,
-        glance: Option<&Glance<'_>>,
+        survey: Option<&Survey<'_>>,
     ) -> Result<Option<Pod>> {
         for &place in Place::ALL.iter().filter(|&&candidate| candidate >= place) {
             let name = Self::name(place, uuid);
-            let fd = match rustix::fs::openat(&self.fd, &name, DIRECTORY, Mode::empty()) {
+            let fd = match rustix::fs::openat(directory, &name, DIRECTORY, Mode::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => continue,
                 Err(error) => {
@@ -195,7 +214,7 @@ impl Pods {
                 }
             };
             let mut pod = Pod { uuid, place, state: place.state(false), dir: PodDir::from(fd) };
-            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken, glance)?;
+            let in_use = place.lock_matters() && self.is_in_use(&pod, is_taken, survey)?;
             pod.state = place.state(in_use);
             // Who prepares gives the lock back after the rename: not locked can mean moved on.
             if pod.state == State::AbortedPrepare && !self.stands_in(&pod.dir, place, uuid)? {
@@ -215,7 +234,7 @@ impl Pods {
         Ok(true)
     }
 
-    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest, glance: Option<&Glance<'_>>) -> Result<bool> {
+    fn is_in_use(&self, pod: &Pod, is_taken: TakenTest, survey: Option<&Survey<'_>>) -> Result<bool> {
         let failed = |error| Error::io("ask for the lock of", format!("pod {:?}", pod.uuid.as_str()), error);
         if is_taken(pod.dir.as_fd()).map_err(failed)? {
             return Ok(true);
@@ -230,12 +249,12 @@ impl Pods {
             Err(error) => return Err(Error::io("open", crate::current::RUN_LOCK, error)),
         }
         if let Some(group) = pod.dir.service_cgroup()? {
-            return Ok(match glance {
-                Some(glance) => glance.shares(group, pod.uuid),
+            return Ok(match survey {
+                Some(survey) => survey.shares(group, pod.uuid),
                 None => is_among(self.cgroups.members_of(&group).ok().as_ref(), pod.uuid),
             });
         }
-        if glance.and_then(|glance| glance.named.as_ref()).is_some_and(|named| !named.contains(&pod.uuid)) {
+        if survey.and_then(|survey| survey.named.as_ref()).is_some_and(|named| !named.contains(&pod.uuid)) {
             return Ok(false);
         }
         Ok(match self.own_cgroup(pod.uuid, &pod.dir)? {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use appc::{AcIdentifier, AcName, ImageId};
-use pod::{Place, Pod, PodUuid, Pods};
+use pod::{Glance, Place, Pod, PodUuid, Pods};
 use serde::Deserialize;
 
 use super::Context;
@@ -89,8 +89,8 @@ fn each<T: Send>(
     step: impl Fn(&Pod) -> (Option<T>, Option<anyhow::Error>) + Sync,
 ) -> Result<Vec<T>> {
     let names = pods.walk(&Place::LISTED)?;
-    let glance = pods.glance(names.len());
-    let look = |&(uuid, place): &(PodUuid, Place)| {
+    let survey = pods.survey(names.len());
+    let look = |glance: &Glance<'_>, &(uuid, place): &(PodUuid, Place)| {
         let (made, error) = match glance.get_from(uuid, place) {
             Ok(Some(pod)) if Place::LISTED.contains(&pod.place) => step(&pod),
             // Gone in the meantime, or given up before it ran.
@@ -102,19 +102,21 @@ fn each<T: Send>(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = names.len().div_ceil(PODS_PER_THREAD).clamp(1, processors.min(THREADS_MAX));
     let size = names.len().div_ceil(threads).max(1);
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let look = &look;
+    let look_at_all = |chunk: &[(PodUuid, Place)]| -> Result<Vec<_>> {
+        let glance = survey.glance()?;
+        Ok(chunk.iter().map(|name| look(&glance, name)).collect())
+    };
+    let results = std::thread::scope(|scope| {
         let mut chunks = names.chunks(size);
         let first = chunks.next().unwrap_or_default();
-        let others: Vec<_> =
-            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(look).collect::<Vec<_>>())).collect();
-        let mut results: Vec<_> = first.iter().map(look).collect();
+        let others: Vec<_> = chunks.map(|chunk| scope.spawn(|| look_at_all(chunk))).collect();
+        let mut results = look_at_all(first)?;
         for other in others {
             // A panic ends the process (`panic = "abort"`): nobody is left to join then.
-            results.extend(other.join().unwrap_or_default());
+            results.extend(other.join().unwrap_or_else(|_| Ok(Vec::new()))?);
         }
-        results
-    });
+        anyhow::Ok(results)
+    })?;
     let mut all = Vec::with_capacity(results.len());
     for (made, error) in results {
         all.extend(made);

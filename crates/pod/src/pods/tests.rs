@@ -100,7 +100,7 @@ fn a_process_in_its_cgroup_is_a_running_pod() {
         }
         assert_eq!(fixture.state(uuid), Some(state), "{recorded:?} populated {populated}");
         for count in [1, 1000] {
-            let seen = fixture.pods.glance(count).get_from(uuid, Place::Run).unwrap();
+            let seen = fixture.pods.survey(count).glance().unwrap().get_from(uuid, Place::Run).unwrap();
             assert_eq!(seen.map(|pod| pod.state), Some(state), "{recorded:?} populated {populated}");
         }
     }
@@ -112,7 +112,7 @@ fn groups_of_others_do_not_count() {
     let uuid = fixture.put(Place::Run, A);
     std::fs::write(fixture.pods.path(Place::Run, uuid).join("subcgroup"), format!("pod-{A}")).unwrap();
     std::fs::create_dir_all(fixture.data.path().join(format!("cgroup/pod-{B}"))).unwrap();
-    let seen = fixture.pods.glance(1000).get_from(uuid, Place::Run).unwrap();
+    let seen = fixture.pods.survey(1000).glance().unwrap().get_from(uuid, Place::Run).unwrap();
     assert_eq!(seen.map(|pod| pod.state), Some(State::Exited));
 }
 
