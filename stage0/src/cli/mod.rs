@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         return image::helper::helper_main();
     }
     match parse(words.collect()) {
-        Ok(Parsed::Command { entry, matches }) => run(entry, &matches),
+        Ok(Parsed::Command { entry, mut matches }) => run(entry, &mut matches),
         Ok(Parsed::Help(text)) => finish("help", report::print_raw(text).map(|()| ExitCode::SUCCESS), false),
         Ok(Parsed::NoCommand(text)) => {
             report::notice("rkt", "missing command");
@@ -53,13 +53,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(entry: &Entry, matches: &clap::ArgMatches) -> ExitCode {
+fn run(entry: &Entry, matches: &mut clap::ArgMatches) -> ExitCode {
     let name = entry.name();
-    let globals = match GlobalArgs::from_arg_matches(matches) {
+    let dir_given = matches.value_source("dir") == Some(ValueSource::CommandLine);
+    let globals = match GlobalArgs::from_arg_matches_mut(matches) {
         Ok(globals) => globals,
         Err(error) => return finish(name, Err(error.into()), false),
     };
-    let dir_given = matches.value_source("dir") == Some(ValueSource::CommandLine);
     let context = globals.into_context(dir_given);
     finish(name, (entry.run)(&context, matches), context.debug)
 }

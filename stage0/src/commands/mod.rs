@@ -55,7 +55,7 @@ pub(crate) struct Entry {
     /// Adds its flags and arguments to a definition.
     pub(crate) define: fn(clap::Command) -> clap::Command,
     /// Runs it.
-    pub(crate) run: fn(&Context, &ArgMatches) -> Result<ExitCode>,
+    pub(crate) run: fn(&Context, &mut ArgMatches) -> Result<ExitCode>,
 }
 
 impl Entry {
@@ -76,7 +76,7 @@ const fn entry<A: Args + FromArgMatches>(
     path: &'static [&'static str],
     about: &'static str,
     usage: &'static str,
-    run: fn(&Context, &ArgMatches) -> Result<ExitCode>,
+    run: fn(&Context, &mut ArgMatches) -> Result<ExitCode>,
 ) -> Entry {
     Entry {
         path,
@@ -95,7 +95,7 @@ macro_rules! entry {
         Entry {
             $($field: $value,)*
             ..entry::<$($module)::+::$args>($path, $about, $usage, |context, matches| {
-                $($module)::+::run(context, &$($module)::+::$args::from_arg_matches(matches)?)
+                $($module)::+::run(context, &$($module)::+::$args::from_arg_matches_mut(matches)?)
             })
         }
     };
@@ -109,7 +109,7 @@ fn app_exec(context: &Context, args: &enter::EnterArgs) -> Result<ExitCode> {
 /// Every command, in the order of the help text.
 pub(crate) static TABLE: [Entry; 46] = [
     Entry {
-        run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches(matches)?),
+        run: |context, matches| app::add::run(context, &app::add::AddArgs::from_arg_matches_mut(matches)?),
         hidden: true,
         style: Style::Images(PerApp::All),
         description: "The image must be in the store. The app does not run before rkt app start.",
@@ -121,7 +121,7 @@ pub(crate) static TABLE: [Entry; 46] = [
         )
     },
     Entry {
-        run: |context, matches| app_exec(context, &enter::EnterArgs::from_arg_matches(matches)?),
+        run: |context, matches| app_exec(context, &enter::EnterArgs::from_arg_matches_mut(matches)?),
         hidden: true,
         style: Style::Leading,
         description: "The same as rkt enter.",
@@ -133,14 +133,18 @@ pub(crate) static TABLE: [Entry; 46] = [
         )
     },
     Entry {
-        run: |context, matches| app::show::list(context, &app::show::ListArgs::from_arg_matches(matches)?),
+        run: |context, matches| {
+            app::show::list(context, &app::show::ListArgs::from_arg_matches_mut(matches)?)
+        },
         hidden: true,
         ..entry::<app::show::ListArgs>(&["app", "list"], "List the apps of a pod", "UUID", |_, _| {
             Ok(ExitCode::SUCCESS)
         })
     },
     Entry {
-        run: |context, matches| app::rm::run(context, &app::change::ChangeArgs::from_arg_matches(matches)?),
+        run: |context, matches| {
+            app::rm::run(context, &app::change::ChangeArgs::from_arg_matches_mut(matches)?)
+        },
         hidden: true,
         ..entry::<app::change::ChangeArgs>(
             &["app", "rm"],
@@ -151,7 +155,7 @@ pub(crate) static TABLE: [Entry; 46] = [
     },
     Entry {
         run: |context, matches| {
-            app::sandbox::run(context, &app::sandbox::SandboxArgs::from_arg_matches(matches)?)
+            app::sandbox::run(context, &app::sandbox::SandboxArgs::from_arg_matches_mut(matches)?)
         },
         hidden: true,
         ..entry::<app::sandbox::SandboxArgs>(
@@ -163,7 +167,7 @@ pub(crate) static TABLE: [Entry; 46] = [
     },
     Entry {
         run: |context, matches| {
-            app::change::start(context, &app::change::ChangeArgs::from_arg_matches(matches)?)
+            app::change::start(context, &app::change::ChangeArgs::from_arg_matches_mut(matches)?)
         },
         hidden: true,
         ..entry::<app::change::ChangeArgs>(
@@ -175,7 +179,7 @@ pub(crate) static TABLE: [Entry; 46] = [
     },
     Entry {
         run: |context, matches| {
-            app::show::status(context, &app::show::StatusArgs::from_arg_matches(matches)?)
+            app::show::status(context, &app::show::StatusArgs::from_arg_matches_mut(matches)?)
         },
         hidden: true,
         ..entry::<app::show::StatusArgs>(
@@ -187,7 +191,7 @@ pub(crate) static TABLE: [Entry; 46] = [
     },
     Entry {
         run: |context, matches| {
-            app::change::stop(context, &app::change::ChangeArgs::from_arg_matches(matches)?)
+            app::change::stop(context, &app::change::ChangeArgs::from_arg_matches_mut(matches)?)
         },
         hidden: true,
         ..entry::<app::change::ChangeArgs>(
@@ -301,7 +305,7 @@ pub(crate) static TABLE: [Entry; 46] = [
     ),
     Entry {
         run: |context, matches| {
-            image::extract::render(context, &image::extract::RenderArgs::from_arg_matches(matches)?)
+            image::extract::render(context, &image::extract::RenderArgs::from_arg_matches_mut(matches)?)
         },
         description: "IMAGE should be a string referencing an image: either an ID or a name.\nThe images that it depends on are part of the result.",
         ..entry::<image::extract::RenderArgs>(
