@@ -22,8 +22,8 @@ const PROMISES: &[Promise] = &[
 
 /// Rows and their commands, in the host. `$n` is a number that no other call has.
 const ROWS: &[(&str, &str)] = &[
-    ("rkt fly", "$rkt run --stage1-from-dir=stage1-fly.aci --net=host example.com/busybox"),
-    ("rkt nspawn", "$rkt run --stage1-from-dir=stage1-nspawn.aci --net=host example.com/busybox"),
+    ("rkt fly", "$rkt run --stage1-from-dir=stage1-fly.aci --net=host example.com/root"),
+    ("rkt nspawn", "$rkt run --stage1-from-dir=stage1-nspawn.aci --net=host example.com/root"),
     ("crun", "crun --cgroup-manager=cgroupfs run --bundle $top/bundle crun-$n"),
     ("runc", "runc run --bundle $top/bundle runc-$n"),
     (
@@ -59,14 +59,17 @@ pub(super) fn run(rounds: u32) -> Result<()> {
     report(&samples, PROMISES, &target().join("bench/run.json"))
 }
 
-/// The same small root for all: in rkt's store, and in a bundle for the others.
+/// The same small root for all, with what OCI runtimes mount on and what systemd-nspawn expects: in rkt's store, and in a bundle
+/// for the others.
 fn prepare(host: &Host) -> Result<()> {
-    images::install(host);
+    let root = ["dev", "proc", "run", "sys", "usr"]
+        .iter()
+        .fold(images::busybox("example.com/root"), |root, name| root.dir(&format!("rootfs/{name}"), 0o755))
+        .file("rootfs/etc/os-release", 0o644, "");
+    host.write("/images/root.aci", root.app(&["/bin/true"], &json!({})).build());
+    host.exec("/usr/bin/rkt").args(["--insecure-options=image", "fetch", "/images/root.aci"]).ok();
     let bundle = format!("{TOP}/bundle");
-    host.sh(&format!("mkdir {bundle}; cd {bundle}; crun spec; tar -xf {} rootfs", images::BUSYBOX_FILE))
-        .success();
-    // What an OCI runtime mounts there, and what systemd-nspawn expects of a root.
-    host.sh(&format!("cd {bundle}/rootfs; mkdir -p proc sys dev run usr; touch etc/os-release")).success();
+    host.sh(&format!("mkdir {bundle}; cd {bundle}; crun spec; tar -xf /images/root.aci rootfs")).success();
     let file = format!("{bundle}/config.json");
     let mut config: Value = serde_json::from_str(&host.read(&file)).context("crun spec wrote no JSON")?;
     config["process"]["terminal"] = json!(false);
