@@ -40,15 +40,32 @@ fn a_port_has_one_pod_and_the_second_learns_which() {
 
 #[test]
 fn a_port_of_one_address_is_not_one_of_the_others() {
-    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
+    let n = number();
+    let case = Case::new(Stage1::Nspawn)
+        .with_network("10-net.conflist", &behind_the_host("ptp", n))
+        .with_net(&format!("--net=ptp{n}"));
     let neighbour = Neighbour::new(case.host());
-    let port = 20_000 + number() * 10;
-    let own = neighbour.address_of_host(false);
-    let _pod = start(&case, "pod", &[&format!("--port=http:{own}:{port}"), &server_image(&case)]);
-    let uuid = case.uuid();
-    all_answer(&uuid, vec![("the neighbour", neighbour.get(&format!("http://{own}:{port}/")))]);
-    assert_ne!(get(case.host(), &format!("http://127.0.0.1:{port}/")).code, 0);
-    end(&case, &uuid);
+    let port = 20_000 + n * 10;
+    let image = server_image(&case);
+    for v6 in [false, true] {
+        let (own, other) = (neighbour.address_of_host(v6), neighbour.address_of_host(!v6));
+        let id = format!("pod{v6}");
+        let _pod = start(&case, &id, &[&format!("--port=http:{own}:{port}"), &image]);
+        let uuid = case.uuid_as(&id);
+        let url = |address: &str| format!("http://{address}:{port}/");
+        all_answer(
+            &uuid,
+            vec![
+                ("the neighbour", neighbour.get(&url(&own))),
+                ("the host", get(case.host(), &url(&own))),
+                ("the pod itself", get_inside(&case, &uuid, &own, port)),
+            ],
+        );
+        for address in [&*other, "127.0.0.1", &format!("[fd88:{n}::1]"), &format!("10.88.{n}.1")] {
+            assert_ne!(get(case.host(), &url(address)).code, 0, "{own} {address}");
+        }
+        end(&case, &uuid);
+    }
 }
 
 /// Ports of a manifest, with and without a port of an app behind them.
