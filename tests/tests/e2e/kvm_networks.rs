@@ -1,5 +1,6 @@
 //! Networks of pods in a machine: what comes in and goes out over each type, over IPv4 and IPv6, whole and in both directions.
 
+use serde_json::json;
 use tests::case::{Case, Stage1, eventually};
 use tests::host::{Host, Output};
 use tests::network::{Neighbour, get, leftovers, number};
@@ -8,6 +9,7 @@ use crate::kvm::assert_nothing_is_left;
 use crate::network::{
     all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, server_image, start, udp,
 };
+use crate::network_faults::plugin;
 
 /// Some megabytes: many segments of TCP, larger than a packet while they stay on this host, with checksums that nobody computes before
 /// a wire asks for them.
@@ -109,16 +111,35 @@ fn a_machine_joins_macvlan_and_bridge() {
         return;
     }
     let n = neighbour.number();
+    let wire = on_the_wire("macvlan", &neighbour);
+    let mut list = json!({"cniVersion": wire["cniVersion"], "name": wire["name"], "plugins": [wire, {"type": "elsewhere"}]});
+    for key in ["cniVersion", "name"] {
+        list["plugins"][0].as_object_mut().expect("an object").remove(key);
+    }
     let case = case
-        .with_network("10-wire.conf", &on_the_wire("macvlan", &neighbour))
+        .with_network("10-wire.conflist", &list)
         .with_network("20-net.conflist", &behind_the_host("bridge", n))
         .with_net(&format!("--net=bridge{n},macvlan{n}"));
+    // A link-local address that does not follow from the hardware address, as those of type ipvlan have it.
+    plugin(
+        &case,
+        "elsewhere",
+        r#"test "$CNI_COMMAND" = ADD || exit 0
+        in_pod="nsenter --net=$CNI_NETNS ip -6 addr"
+        $in_pod flush dev $CNI_IFNAME scope link && $in_pod add fe80::77/64 dev $CNI_IFNAME nodad >&2 || exit 1
+        echo "$config" | sed 's/.*"prevResult":\(.*\),"type":.*/\1/'"#,
+    );
     let bulk = host.sh(BULK).success().stdout;
     let _server = neighbour.serve(&bulk);
     let port = 20_000 + n * 10;
     let image = server_image(&case);
-    let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &image]);
+    let names = ["--dns=192.0.2.53", "--dns-search=a.example", "--hosts-entry=192.0.2.1=one"];
+    let _pod = start(&case, "pod", &[&[&*format!("--port=http:{port}")], &names[..], &[&*image]].concat());
     let uuid = case.uuid();
+    let files = inside(&case, &uuid, "cat /etc/resolv.conf /etc/hosts").success();
+    for line in ["nameserver 192.0.2.53", "search a.example", "192.0.2.1 one"] {
+        assert!(files.stdout.lines().any(|seen| seen == line), "no {line:?}: {files}");
+    }
     let interfaces = inside(&case, &uuid, "ip -o addr").success();
     for address in [
         format!("eth0    inet 10.77.{n}.100/"),
@@ -128,6 +149,9 @@ fn a_machine_joins_macvlan_and_bridge() {
     ] {
         assert!(interfaces.stdout.contains(&address), "no {address:?}: {interfaces}");
     }
+    let eth0 = interfaces.stdout.lines().filter(|line| line.contains("eth0    inet6 fe80:"));
+    let eth0: Vec<&str> = eth0.filter_map(|line| line.split_whitespace().nth(3)).collect();
+    assert_eq!(eth0, ["fe80::77/64"], "{interfaces}");
     let of_host = wait_for(host, &format!("http://127.0.0.1:{port}/"));
     all_answer(&uuid, vec![("localhost", of_host)]);
     for v6 in [false, true] {
@@ -142,5 +166,12 @@ fn a_machine_joins_macvlan_and_bridge() {
     let known = neighbour.exec("ip").args(["neigh", "show", &format!("10.77.{n}.100")]).ok();
     let own = inside(&case, &uuid, "cat /sys/class/net/eth0/address").success();
     assert!(known.stdout.contains(own.stdout.trim()), "{known} {own}");
-    end(&case, &uuid);
+    // Whatever ends it.
+    let status = case.rkt(["status", &uuid]).ok();
+    let monitor = status.stdout.lines().find_map(|line| line.strip_prefix("pid=")).expect("a pid").to_owned();
+    host.exec("kill").args(["-KILL", &monitor]).ok();
+    eventually("the pod to have exited", || (case.state(&uuid) == "exited").then_some(()));
+    case.rkt(["rm", &uuid]).ok();
+    assert_eq!(leftovers(host, &uuid), "");
+    assert_nothing_is_left(&case, &uuid);
 }
