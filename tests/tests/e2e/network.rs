@@ -192,8 +192,11 @@ fn leads_out_and_in_behind_the_host(kind: &str) {
     let _server = neighbour.serve("the neighbour");
     let port = 20_000 + n * 10;
     let flag = format!("--port=http:{port}");
-    let _pod = start(&case, "pod", &[&flag, &server_image(&case)]);
+    let image = server_image(&case);
+    let _pod = start(&case, "pod", &[&flag, &image]);
     let uuid = case.uuid();
+    let _other = start(&case, "other", &[&image]);
+    let other = case.uuid_as("other");
     for v6 in [false, true] {
         let (there, own) = (neighbour.address(v6), neighbour.address_of_host(v6));
         all_answer("the neighbour", vec![("the pod to the neighbour", get_inside(&case, &uuid, &there, 80))]);
@@ -204,6 +207,7 @@ fn leads_out_and_in_behind_the_host(kind: &str) {
                 ("the host's own address", get(host, &url)),
                 ("the neighbour", neighbour.get(&url)),
                 ("the pod itself", get_inside(&case, &uuid, &own, port)),
+                ("another pod of the network", get_inside(&case, &other, &own, port)),
             ],
         );
     }
@@ -212,6 +216,7 @@ fn leads_out_and_in_behind_the_host(kind: &str) {
     let row = list.stdout.lines().find(|line| line.contains(&uuid)).unwrap_or_default();
     let shown = format!("{kind}{n}:ip4=10.88.{n}.2, {kind}{n}:ip6=fd88:{n}::2");
     assert!(row.ends_with(&shown), "{row}");
+    end(&case, &other);
     end(&case, &uuid);
 }
 
