@@ -60,8 +60,8 @@ fn ipvlan_stands_on_the_wire() {
     vm.sh("systemctl stop ipvlan; rkt gc --grace-period=0s").success();
     assert_eq!(vm.sh(LEFT).stdout, "");
 
-    // The same for a machine, as far as its hypervisor: the guest would be emulated in what is emulated itself, and take a quarter of
-    // an hour to boot. The kernel brings the modules that lead packets to it, and it has the hardware address of the wire.
+    // The same for a machine, as far as its hypervisor: the guest would be emulated in what is emulated itself, and does not
+    // boot within ten minutes. The kernel brings the modules that lead packets to it, and it has the hardware address of the wire.
     start(vm, Stage1::Kvm);
     let mac = format!("mac={}", vm.sh("cat /sys/class/net/wire/address").success().trimmed());
     eventually(vm, "the hypervisor", "pgrep -fa virtio-net || journalctl -qu ipvlan", &mac);
