@@ -197,14 +197,10 @@ fn fill_copies(context: &Context, dir: &PodDir, content: &Content) -> Result<Roo
 
 /// Copies the root of app `name` to its place in the root of the stage1.
 pub(crate) fn copy_app(dir: &PodDir, name: &str, manifest: &[u8], tree: &Tree) -> Result<()> {
-    let failed = || format!("Cannot copy the root of app {name:?}");
     let root = dir.open_directory("stage1/rootfs")?;
-    let directory = roots::app_directory(name);
-    let mode = Mode::from_raw_mode(0o755);
-    let target = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
-        .with_context(failed)?;
-    roots::write_in(&root, &directory, "manifest", manifest).with_context(failed)?;
-    image::copy_tree(tree, for_users(dir, &target)?.as_fd()).with_context(failed)
+    let target = roots::create_place(&root, name, manifest)?;
+    image::copy_tree(tree, for_users(dir, &target)?.as_fd())
+        .with_context(|| format!("Cannot copy the root of app {name:?}"))
 }
 
 /// The directory `target` to be written to: owners that are written through it are meant as the pod's.

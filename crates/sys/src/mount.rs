@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -24,6 +25,9 @@ pub struct Upper<'a> {
 
 /// Mounts an overlay of `lowers` (top first) on the directory `target`; without `upper` it is read-only.
 ///
+/// With `upper` it is `volatile`: fsync(2) in it writes nothing to the disk, and taking it away does not sync the whole file system
+/// that `upper` is on, as it would otherwise. It cannot be mounted again with the same directories before [`renew_work`].
+///
 /// Layers are named to the kernel by descriptor, so their paths need no escaping and cannot be swapped.
 ///
 /// # Errors
@@ -42,7 +46,7 @@ pub fn overlay(target: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], upper: Option<
     let names: Vec<String> = lowers.iter().map(fd_path).collect();
     let mut options = format!("lowerdir={}", names.join(":"));
     if let Some(Upper { upper, work }) = upper {
-        options.push_str(&format!(",upperdir={},workdir={}", fd_path(&upper), fd_path(&work)));
+        options.push_str(&format!(",upperdir={},workdir={},volatile", fd_path(&upper), fd_path(&work)));
     }
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(
@@ -52,6 +56,23 @@ pub fn overlay(target: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], upper: Option<
         MountFlags::empty(),
         Some(options.as_c_str()),
     )
+}
+
+/// Makes the directory `work` of an overlay that was mounted before fit for another mount: a volatile one leaves a mark there.
+///
+/// See "Volatile mount" in the kernel's documentation of overlayfs.
+pub fn renew_work(work: BorrowedFd<'_>) -> Result<()> {
+    for (path, flags) in [
+        ("work/incompat/volatile/dirty", AtFlags::empty()),
+        ("work/incompat/volatile", AtFlags::REMOVEDIR),
+        ("work/incompat", AtFlags::REMOVEDIR),
+    ] {
+        match rustix::fs::unlinkat(work, path, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Mounts a new file system of `kind` (`proc`, `tmpfs`, …) with mount(8)-style `options` on `target`.

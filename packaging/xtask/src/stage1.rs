@@ -52,6 +52,7 @@ const NSPAWN_DIRS: &[&str] = &[
     "rkt/env",
     "rkt/status",
     "rkt/volumes",
+    "root",
     "run",
     "sys",
     "tmp",

@@ -44,17 +44,17 @@ impl Roots {
         let Roots::Overlays { stage1, apps } = self else { return Ok(()) };
         let users = users(pod)?;
         let users = users.as_ref().map(AsFd::as_fd);
-        let root = mount_stage1_for(pod, stage1, users)?;
+        let dirs = pod.open_overlay(&stage1.id, None)?;
         for app in apps {
-            let directory = app_directory(&app.name);
-            let target = sys::path::create_dir_all_in_root(
-                root.as_fd(),
-                &directory.join("rootfs"),
-                Mode::from_raw_mode(0o755),
-            )
-            .with_context(|| format!("Cannot make the directory of app {:?}", app.name))?;
-            write_in(&root, &directory, "manifest", &app.manifest)
-                .with_context(|| format!("Cannot write the manifest of app {:?}", app.name))?;
+            // Before the overlay is there: in it, the directories above would be copied up first.
+            create_place(&dirs.upper, &app.name, &app.manifest)?;
+        }
+        let root = mount_stage1_from(pod, stage1, &dirs, users)?;
+        for app in apps {
+            let place = app_directory(&app.name).join("rootfs");
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let target = sys::path::open_in_root(root.as_fd(), &place, flags, Mode::empty())
+                .with_context(|| format!("Cannot open the directory of app {:?}", app.name))?;
             let dirs = pod.open_overlay(&app.tree.id, Some(&app.name))?;
             mount_tree(&app.tree, &dirs, target.as_fd(), users)
                 .with_context(|| format!("Cannot mount the root of app {:?}", app.name))?;
@@ -63,10 +63,12 @@ impl Roots {
     }
 }
 
-/// Mounts the root of the stage1 and opens it.
+/// Mounts the root of the stage1 of a pod that has ended, and opens it.
 pub(crate) fn mount_stage1(pod: &PodDir, tree: &Tree) -> Result<OwnedFd> {
     let users = users(pod)?;
-    mount_stage1_for(pod, tree, users.as_ref().map(AsFd::as_fd))
+    let dirs = pod.open_overlay(&tree.id, None)?;
+    sys::mount::renew_work(dirs.work.as_fd()).context("Cannot mount the root of the stage1 again")?;
+    mount_stage1_from(pod, tree, &dirs, users.as_ref().map(AsFd::as_fd))
 }
 
 /// A user namespace like that of the pod, if that has one.
@@ -75,12 +77,28 @@ pub(crate) fn users(pod: &PodDir) -> Result<Option<OwnedFd>> {
     sys::namespace::users(0, first, count).map(Some).context("Cannot make a user namespace")
 }
 
-fn mount_stage1_for(pod: &PodDir, tree: &Tree, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+fn mount_stage1_from(
+    pod: &PodDir,
+    tree: &Tree,
+    dirs: &OverlayDirs,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd> {
     let target = pod.open_directory("stage1/rootfs")?;
-    let dirs = pod.open_overlay(&tree.id, None)?;
-    mount_tree(tree, &dirs, target.as_fd(), users).context("Cannot mount the root of the stage1")?;
+    mount_tree(tree, dirs, target.as_fd(), users).context("Cannot mount the root of the stage1")?;
     // Opened again: the handle of before is below the mount.
     Ok(pod.open_directory("stage1/rootfs")?)
+}
+
+/// Makes the directory for the root of `app` in that of the stage1, and the manifest of its image beside it. Returns a handle
+/// (`O_PATH`).
+pub(crate) fn create_place(root: &OwnedFd, app: &str, manifest: &[u8]) -> Result<OwnedFd> {
+    let directory = app_directory(app);
+    let mode = Mode::from_raw_mode(0o755);
+    let place = sys::path::create_dir_all_in_root(root.as_fd(), &directory.join("rootfs"), mode)
+        .with_context(|| format!("Cannot make the directory of app {app:?}"))?;
+    write_in(root, &directory, "manifest", manifest)
+        .with_context(|| format!("Cannot write the manifest of app {app:?}"))?;
+    Ok(place)
 }
 
 /// Mounts `tree` with the writable directories `dirs` on `target`. With `users`, owners in the layers are meant in that

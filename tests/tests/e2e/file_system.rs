@@ -56,6 +56,7 @@ fn the_usual_places_are_there() {
         ("nodes keep their mode", "! chmod 600 /dev/null"),
     ];
     let places = [
+        ("/, which no end of a pod syncs", "grep -q ' / / .* - overlay .*[,=]volatile' /proc/self/mountinfo"),
         (
             "/dev/shm",
             "grep -q ' /dev/shm .* - tmpfs ' /proc/self/mountinfo && touch /dev/shm/x && [ $(stat -c %a /dev/shm) = 1777 ]",

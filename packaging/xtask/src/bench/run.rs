@@ -1,6 +1,6 @@
 //! Whole-process time of running `/bin/true` in a container from a root that is already there.
 //!
-//! All rows run one after the other within each round, in one delegated unit of one namespace host, on the same root on a real file
+//! All rows run one after the other within each round, in a random order, in one delegated unit of one namespace host, on the same root on a real file
 //! system, with the host's network. A row of its own shows what a scope costs.
 
 use std::time::Duration;
@@ -104,9 +104,14 @@ fn driver(rounds: u32) -> String {
          for round in $(seq 0 {rounds}); do\n\
          warm=$((round == 0))\n"
     );
-    for (row, command) in ROWS {
-        script.push_str(&format!("n=$((n + 1)); time_it {row:?} {command}\n"));
+    // In another order each time: what a row leaves in the kernel, such as a grace period of RCU that has just begun, makes the next
+    // one quicker or slower.
+    let numbers: Vec<String> = (0..ROWS.len()).map(|number| number.to_string()).collect();
+    script.push_str(&format!("for row in $(shuf -e {}); do\nn=$((n + 1))\ncase $row in\n", numbers.join(" ")));
+    for (number, (row, command)) in ROWS.iter().enumerate() {
+        script.push_str(&format!("{number}) time_it {row:?} {command};;\n"));
     }
+    script.push_str("esac\ndone\n");
     script.push_str("$rkt gc --grace-period=0s >/dev/null 2>&1\ndone\n");
     script
 }
