@@ -107,7 +107,8 @@ fn driver(rounds: u32) -> String {
     // In another order each time: what a row leaves in the kernel, such as a grace period of RCU that has just begun, makes the next
     // one quicker or slower.
     let numbers: Vec<String> = (0..ROWS.len()).map(|number| number.to_string()).collect();
-    script.push_str(&format!("for row in $(shuf -e {}); do\nn=$((n + 1))\ncase $row in\n", numbers.join(" ")));
+    script
+        .push_str(&format!("for row in $(shuf -e {}); do\nn=$((n + 1))\ncase $row in\n", numbers.join(" ")));
     for (number, (row, command)) in ROWS.iter().enumerate() {
         script.push_str(&format!("{number}) time_it {row:?} {command};;\n"));
     }
