@@ -37,7 +37,7 @@ use crate::machine::{self, Device, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::Qemu;
 use crate::records::Records;
-use crate::settings::Settings;
+use crate::settings::{Channel, Settings};
 use crate::sockets::HostSocket;
 use crate::vsock::Vsock;
 use crate::wires;
@@ -214,7 +214,7 @@ fn monitor(
     let words = to_complaints.as_fd();
     // Before signals are kept back: an image may take long.
     let files = source.provide(pod, run, specs, [null.as_fd(), words, words], &mut complaints)?;
-    let (mut link, vsock, control_theirs) = open_link(run)?;
+    let (mut link, vsock, control_theirs) = open_link(run, settings)?;
     let mut shapes = specs.to_vec();
     // Those that come later, as one without limits.
     shapes.extend(run.mutable.then(|| AppSpec::new("later", &[])));
@@ -330,8 +330,9 @@ fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
 }
 
 /// The link with the guest, and what the hypervisor gets of it: vsock, or a port of virtio-serial where the host has none.
-fn open_link(run: &Run) -> Result<(Link, Option<Vsock>, OwnedFd)> {
-    if let Some((vsock, device)) = Vsock::open(run.uuid) {
+fn open_link(run: &Run, settings: &Settings) -> Result<(Link, Option<Vsock>, OwnedFd)> {
+    let wanted = (settings.link() == Channel::Vsock).then_some(run.uuid);
+    if let Some((vsock, device)) = wanted.and_then(Vsock::open) {
         return Ok((Link::unconnected(Side::Host), Some(vsock), device));
     }
     let (port, theirs) = pair()?;

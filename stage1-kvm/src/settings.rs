@@ -4,6 +4,7 @@
 //! RKT_KVM_ACCEL                        kvm (default) or tcg                        "accelerator"
 //! RKT_KVM_MACHINE                      microvm (default) or q35                    "machine"
 //! RKT_KVM_KERNEL, RKT_KVM_INITRD       instead of those of the stage1              "kernel", "initrd"
+//! RKT_KVM_LINK                         vsock where there is (default), or serial   "link"
 //! RKT_KVM_READY_SEC                    how long the guest may take to start        "readySec"
 //! RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS   put behind the guest's kernel command line  "kernelParameters"
 //! ```
@@ -38,6 +39,17 @@ pub(crate) enum Model {
     Q35,
 }
 
+/// What monitor and guest talk over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Channel {
+    /// vsock where the host has it, else a port of virtio-serial.
+    #[default]
+    Vsock,
+    /// A port of virtio-serial.
+    Serial,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -46,6 +58,7 @@ pub(crate) struct Settings {
     rkt_version: String,
     accelerator: Option<Accelerate>,
     machine: Option<Model>,
+    link: Option<Channel>,
     pub(crate) kernel: Option<PathBuf>,
     pub(crate) initrd: Option<PathBuf>,
     ready_sec: Option<u64>,
@@ -101,6 +114,12 @@ impl Settings {
                 Some("q35") => Some(Model::Q35),
                 Some(other) => return Err(wrong("RKT_KVM_MACHINE", other, "microvm or q35")),
             },
+            link: match set("RKT_KVM_LINK").as_deref() {
+                None => None,
+                Some("vsock") => Some(Channel::Vsock),
+                Some("serial") => Some(Channel::Serial),
+                Some(other) => return Err(wrong("RKT_KVM_LINK", other, "vsock or serial")),
+            },
             kernel: set("RKT_KVM_KERNEL").map(PathBuf::from),
             initrd: set("RKT_KVM_INITRD").map(PathBuf::from),
             ready_sec: match set("RKT_KVM_READY_SEC") {
@@ -119,6 +138,7 @@ impl Settings {
         Settings {
             accelerator: self.accelerator.or(other.accelerator),
             machine: self.machine.or(other.machine),
+            link: self.link.or(other.link),
             kernel: self.kernel.or(other.kernel),
             initrd: self.initrd.or(other.initrd),
             ready_sec: self.ready_sec.or(other.ready_sec),
@@ -135,6 +155,11 @@ impl Settings {
     /// The hardware that the guest sees.
     pub(crate) fn model(&self) -> Model {
         self.machine.unwrap_or_default()
+    }
+
+    /// What monitor and guest talk over.
+    pub(crate) fn link(&self) -> Channel {
+        self.link.unwrap_or_default()
     }
 
     /// How long the guest may take until its supervisor runs.
@@ -163,17 +188,20 @@ mod tests {
             ("RKT_KVM_ACCEL", "tcg"),
             ("RKT_KVM_MACHINE", "q35"),
             ("RKT_KVM_KERNEL", "/boot/vmlinuz"),
+            ("RKT_KVM_LINK", "serial"),
             ("RKT_KVM_INITRD", ""),
             ("RKT_KVM_READY_SEC", "3"),
             ("RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS", "a b"),
         ])
         .unwrap();
         assert_eq!((all.accelerate(), all.model()), (Accelerate::Tcg, Model::Q35));
+        assert_eq!((all.link(), Settings::default().link()), (Channel::Serial, Channel::Vsock));
         assert_eq!((all.kernel.as_deref(), all.initrd.as_deref()), (Some(Path::new("/boot/vmlinuz")), None));
         assert_eq!((all.ready_limit().as_secs(), all.kernel_parameters.as_deref()), (3, Some("a b")));
         for (name, value) in [
             ("RKT_KVM_ACCEL", "auto"),
             ("RKT_KVM_MACHINE", "pc"),
+            ("RKT_KVM_LINK", "usb"),
             ("RKT_KVM_READY_SEC", "0"),
             ("RKT_KVM_READY_SEC", "soon"),
         ] {
