@@ -82,12 +82,13 @@ fn ports_lead_into_the_machine_from_everywhere() {
         );
         carries_bulk(&case, &uuid, &neighbour, v6, &url);
     }
-    let own = neighbour.address_of_host(false);
+    let [own, own6] = [false, true].map(|v6| neighbour.address_of_host(v6));
     all_answer(
         "echo hello",
         vec![
             ("UDP from localhost", host.exec("perl").args(udp("127.0.0.1", port + 4)).output()),
             ("UDP from the neighbour", neighbour.exec("perl").args(udp(&own, port + 4)).output()),
+            ("UDP over IPv6", neighbour.exec("perl").args(udp(&own6, port + 4)).output()),
         ],
     );
     // The namespace shows what the pod has.

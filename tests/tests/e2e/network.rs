@@ -26,7 +26,7 @@ print while <$server>;
 pub(crate) fn server_image(case: &Case) -> String {
     let script = r#"mkdir -p /www; hostname >/www/index.html
         for port in 80 9000 9001 9002; do httpd -p "[::]:$port" -h /www; done
-        perl -MSocket -e 'socket(S, PF_INET, SOCK_DGRAM, 0); bind(S, sockaddr_in(7, INADDR_ANY)) or die;
+        perl -MSocket=:all -e 'socket(S, PF_INET6, SOCK_DGRAM, 0); bind(S, sockaddr_in6(7, IN6ADDR_ANY)) or die;
             while (my $from = recv(S, my $text, 1500, 0)) { send(S, "echo $text", 0, $from) }' &
         echo up; exec sleep 1000"#;
     let port = |name: &str, protocol: &str, port: u32, count: u32| json!({"name": name, "protocol": protocol, "port": port, "count": count});
@@ -83,9 +83,10 @@ pub(crate) fn all_answer(text: &str, cases: Vec<(&str, Output)>) {
 }
 
 pub(crate) fn udp(address: &str, port: u32) -> Vec<String> {
-    let script = "alarm 20; socket(S, PF_INET, SOCK_DGRAM, 0); send(S, 'hello', 0, sockaddr_in($ARGV[1], inet_aton($ARGV[0])));
+    let script = "alarm 20; my ($to, $port) = @ARGV; my $six = $to =~ tr/[]//d; socket(S, $six ? PF_INET6 : PF_INET, SOCK_DGRAM, 0);
+        send(S, 'hello', 0, $six ? sockaddr_in6($port, inet_pton(AF_INET6, $to)) : sockaddr_in($port, inet_aton($to)));
         recv(S, my $text, 1500, 0); print $text";
-    ["-MSocket", "-e", script, address, &port.to_string()].map(str::to_owned).to_vec()
+    ["-MSocket=:all", "-e", script, address, &port.to_string()].map(str::to_owned).to_vec()
 }
 
 #[test]
@@ -191,9 +192,10 @@ fn leads_out_and_in_behind_the_host(kind: &str) {
     let neighbour = Neighbour::new(host);
     let _server = neighbour.serve("the neighbour");
     let port = 20_000 + n * 10;
-    let flag = format!("--port=http:{port}");
+    let [http, echo] =
+        [("http", port), ("echo", port + 1)].map(|(name, port)| format!("--port={name}:{port}"));
     let image = server_image(&case);
-    let _pod = start(&case, "pod", &[&flag, &image]);
+    let _pod = start(&case, "pod", &[&http, &echo, &image]);
     let uuid = case.uuid();
     let _other = start(&case, "other", &[&image]);
     let other = case.uuid_as("other");
@@ -210,6 +212,7 @@ fn leads_out_and_in_behind_the_host(kind: &str) {
                 ("another pod of the network", get_inside(&case, &other, &own, port)),
             ],
         );
+        all_answer("echo hello", vec![("UDP", neighbour.exec("perl").args(udp(&own, port + 1)).output())]);
     }
     all_answer(&uuid, vec![("localhost", get(host, &format!("http://localhost:{port}/")))]);
     let list = case.rkt(["list", "--full"]).ok();
