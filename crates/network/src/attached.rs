@@ -6,18 +6,16 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use pod::{Place, PodUuid, Pods};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Context;
-use crate::netns;
+use crate::host_files::{self, HostFiles, is_in};
 use crate::record::Record;
-use crate::{Error, Result};
+use crate::{Result, netns};
 
 const DIRECTORY: &str = "/run/rkt/networks";
 
@@ -40,10 +38,7 @@ pub(crate) struct Known {
 
 /// Held by whoever acts on what all pods have: none joins or leaves meanwhile.
 #[derive(Debug)]
-pub(crate) struct Attached {
-    directory: PathBuf,
-    _lock: File,
-}
+pub(crate) struct Attached(HostFiles);
 
 impl Attached {
     /// That of the host.
@@ -52,11 +47,7 @@ impl Attached {
     }
 
     fn lock_in(directory: &Path) -> Result<Self> {
-        let step = || format!("lock {}", directory.display());
-        fs::create_dir_all(directory).step(step)?;
-        let lock = File::open(directory).step(step)?;
-        lock.lock().step(step)?;
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        HostFiles::lock(directory).map(Self)
     }
 
     /// Notes that the pod of `record` joins its networks, before it does.
@@ -66,14 +57,7 @@ impl Attached {
             data: data.to_owned(),
             attachments: pairs.map(|a| (a.network.name.clone(), a.interface.clone())).collect(),
         };
-        let json = serde_json::to_vec(&entry).map_err(|error| Error::Record {
-            file: format!("networks/{}", record.pod),
-            why: error.to_string(),
-        })?;
-        let (new, path) = (self.directory.join(".new"), self.directory.join(&record.pod));
-        fs::write(&new, json)
-            .and_then(|()| fs::rename(&new, &path))
-            .step(|| format!("write {}", path.display()))
+        self.0.write(&record.pod, &entry)
     }
 
     /// Whatever pods have, or may have: what this host knows, and what stands in the records of `data` since before its last boot. An
@@ -81,18 +65,12 @@ impl Attached {
     pub(crate) fn valid(&self, data: &Path) -> Result<BTreeSet<Known>> {
         let mut valid = BTreeSet::new();
         let mut inhabited = None;
-        let step = || format!("read {}", self.directory.display());
-        for file in fs::read_dir(&self.directory).step(step)? {
-            let name = file.step(step)?.file_name().to_string_lossy().into_owned();
-            let Ok(uuid) = name.parse::<PodUuid>() else { continue };
-            let path = self.directory.join(&name);
-            let entry: Entry = serde_json::from_slice(&fs::read(&path).step(step)?).map_err(|error| {
-                Error::Record { file: path.display().to_string(), why: error.to_string() }
-            })?;
+        for (uuid, entry) in self.0.all::<Entry>()? {
+            let name = uuid.to_string();
             let namespace = netns::path(&name);
             if !is_recorded(&entry.data, uuid) && !lives(&namespace, &mut inhabited) {
                 netns::unbind(&namespace)?;
-                fs::remove_file(&path).step(|| format!("remove {}", path.display()))?;
+                self.0.remove(&name)?;
                 continue;
             }
             let pairs = entry.attachments.into_iter();
@@ -114,24 +92,12 @@ impl Attached {
 
 /// Forgets a pod that has left all its networks.
 pub(crate) fn leave(pod: &str) -> Result<()> {
-    let path = Path::new(DIRECTORY).join(pod);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).step(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    host_files::remove(Path::new(DIRECTORY), pod)
 }
 
 /// Whether the pod may still have to leave networks. Who cannot be asked may well have to.
 fn is_recorded(data: &Path, uuid: PodUuid) -> bool {
-    if !data.join("pods").is_dir() {
-        return false;
-    }
-    match Pods::open(data).and_then(|pods| pods.get(uuid)) {
-        Ok(pod) => pod.is_some_and(|pod| Record::is_there(&pod.dir).unwrap_or(true)),
-        Err(_) => true,
-    }
+    is_in(data, uuid, |pod| Record::is_there(&pod.dir).unwrap_or(true))
 }
 
 /// Whether a process stands in the network namespace bound at `path`. `inhabited` has those of all processes, once somebody asked.

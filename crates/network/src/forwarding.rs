@@ -67,10 +67,10 @@ pub(crate) fn stop(pod: &str) -> Result<()> {
 
 /// The same for who holds the lock already: also the interfaces that were open for the pod are closed.
 pub(crate) fn end(claims: &Claims, pod: &str) -> Result<()> {
-    let claim = claims.all()?.into_iter().find(|(holder, _)| holder == pod).map(|(_, claim)| claim);
+    let claim = claims.all()?.into_iter().find(|(holder, _)| holder.as_str() == pod).map(|(_, claim)| claim);
     let others = claims.all()?;
     let of_others = |interface: &String| {
-        others.iter().any(|(holder, claim)| holder != pod && claim.localnet.contains(interface))
+        others.iter().any(|(holder, claim)| holder.as_str() != pod && claim.localnet.contains(interface))
     };
     for interface in claim.iter().flat_map(|claim| &claim.localnet).filter(|interface| !of_others(interface))
     {

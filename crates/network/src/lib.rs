@@ -38,6 +38,7 @@ mod collect;
 pub mod config;
 mod error;
 mod forwarding;
+mod host_files;
 mod info;
 pub mod netns;
 mod nft;

@@ -5,16 +5,14 @@
 //! ```
 //! A record of a pod that is not running any more stands in nobody's way: it goes, with its rules.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use appc::{ExposedPort, Port};
-use pod::{Pods, State};
+use pod::{PodUuid, State};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Context;
+use crate::host_files::{HostFiles, is_in};
 use crate::{Error, Result, forwarding};
 
 /// A protocol whose ports can be forwarded.
@@ -158,10 +156,7 @@ pub struct Claim {
 
 /// The claims of all pods, locked: nobody else changes them.
 #[derive(Debug)]
-pub struct Claims {
-    directory: PathBuf,
-    _lock: File,
-}
+pub struct Claims(HostFiles);
 
 impl Claims {
     /// Those of the host.
@@ -170,29 +165,12 @@ impl Claims {
     }
 
     fn lock_in(directory: &Path) -> Result<Self> {
-        let step = || format!("lock {}", directory.display());
-        fs::create_dir_all(directory).step(step)?;
-        let lock = File::open(directory).step(step)?;
-        lock.lock().step(step)?;
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        HostFiles::lock(directory).map(Self)
     }
 
     /// All claims, by pod.
-    pub fn all(&self) -> Result<Vec<(String, Claim)>> {
-        let step = || format!("read {}", self.directory.display());
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&self.directory).step(step)? {
-            let name = entry.step(step)?.file_name().to_string_lossy().into_owned();
-            if name.parse::<pod::PodUuid>().is_err() {
-                continue;
-            }
-            let json = fs::read(self.directory.join(&name)).step(step)?;
-            let read = serde_json::from_slice(&json);
-            let claim = read
-                .map_err(|error| Error::Record { file: format!("ports/{name}"), why: error.to_string() })?;
-            all.push((name, claim));
-        }
-        Ok(all)
+    pub fn all(&self) -> Result<Vec<(PodUuid, Claim)>> {
+        self.0.all()
     }
 
     /// Gives `pod` what it asks for, unless a pod that runs has a part of it.
@@ -200,53 +178,36 @@ impl Claims {
         self.take_unless(pod, claim, is_running)
     }
 
-    fn take_unless(&self, pod: &str, claim: &Claim, lives: impl Fn(&str, &Claim) -> bool) -> Result<()> {
-        for (holder, other) in self.all()?.into_iter().filter(|(holder, _)| holder != pod) {
+    fn take_unless(&self, pod: &str, claim: &Claim, lives: impl Fn(PodUuid, &Claim) -> bool) -> Result<()> {
+        for (holder, other) in self.all()?.into_iter().filter(|(holder, _)| holder.as_str() != pod) {
             let overlap = claim.forwards.iter().find_map(|mine| {
                 other.forwards.iter().find_map(|theirs| mine.overlap(theirs)).map(|port| mine.describe(port))
             });
             let Some(port) = overlap else { continue };
-            if lives(&holder, &other) {
-                return Err(Error::PortTaken { port, holder });
+            if lives(holder, &other) {
+                return Err(Error::PortTaken { port, holder: holder.to_string() });
             }
-            forwarding::end(self, &holder)?;
+            forwarding::end(self, holder.as_str())?;
         }
         self.write(pod, claim)
     }
 
     /// Replaces the claim of `pod`.
     pub fn write(&self, pod: &str, claim: &Claim) -> Result<()> {
-        let path = self.directory.join(pod);
-        let json = serde_json::to_vec(claim)
-            .map_err(|error| Error::Record { file: format!("ports/{pod}"), why: error.to_string() })?;
-        let new = self.directory.join(".new");
-        fs::write(&new, json)
-            .and_then(|()| fs::rename(&new, &path))
-            .step(|| format!("write {}", path.display()))
+        self.0.write(pod, claim)
     }
 
     /// Takes everything from `pod` and says what it had.
     pub fn drop_of(&self, pod: &str) -> Result<Option<Claim>> {
-        let claim = self.all()?.into_iter().find(|(holder, _)| holder == pod).map(|(_, claim)| claim);
-        match fs::remove_file(self.directory.join(pod)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).step(|| format!("remove the ports of {pod}"))
-            }
-            _ => Ok(claim),
-        }
+        let claim =
+            self.all()?.into_iter().find(|(holder, _)| holder.as_str() == pod).map(|(_, claim)| claim);
+        self.0.remove(pod)?;
+        Ok(claim)
     }
 }
 
-fn is_running(pod: &str, claim: &Claim) -> bool {
-    let Ok(uuid) = pod.parse() else { return false };
-    if !claim.data.join("pods").is_dir() {
-        return false;
-    }
-    match Pods::open(&claim.data).and_then(|pods| pods.get(uuid)) {
-        Ok(pod) => pod.is_some_and(|pod| pod.state == State::Running),
-        // Who cannot be asked may well live.
-        Err(_) => true,
-    }
+fn is_running(uuid: PodUuid, claim: &Claim) -> bool {
+    is_in(&claim.data, uuid, |pod| pod.state == State::Running)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use tests::network::{Neighbour, get, leftovers, number};
 
 use crate::kvm::assert_nothing_is_left;
 use crate::network::{
-    all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, server_image, start, udp,
+    all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, server_image,
+    shows_its_addresses, start, udp,
 };
 use crate::network_faults::plugin;
 
@@ -91,12 +92,7 @@ fn ports_lead_into_the_machine_from_everywhere() {
             ("UDP over IPv6", neighbour.exec("perl").args(udp(&own6, port + 4)).output()),
         ],
     );
-    // The namespace shows what the pod has.
-    let shown = host.sh(&format!("ip netns exec rkt-{uuid} ip -o addr show eth0")).success();
-    assert!(shown.stdout.contains(&format!("10.88.{n}.2/")), "{shown}");
-    case.rkt(["status", &uuid])
-        .ok()
-        .prints(&format!("networks=ptp{n}:ip4=10.88.{n}.2, ptp{n}:ip6=fd88:{n}::2\n"));
+    shows_its_addresses(&case, &uuid, n);
     end(&case, &uuid);
 }
 

@@ -272,6 +272,17 @@ fn macvlan_stands_on_the_wire() {
     end(&case, &uuid);
 }
 
+/// The network namespace and `rkt status` show what the pod has of `ptp` network `n`.
+pub(crate) fn shows_its_addresses(case: &Case, uuid: &str, n: u32) {
+    let netns = format!("rkt-{uuid}");
+    let there =
+        case.host().exec("ip").args(["netns", "exec", &netns, "ip", "-o", "addr", "show", "eth0"]).ok();
+    assert!(there.stdout.contains(&format!("10.88.{n}.2/")), "{there}");
+    case.rkt(["status", uuid])
+        .ok()
+        .prints(&format!("networks=ptp{n}:ip4=10.88.{n}.2, ptp{n}:ip6=fd88:{n}::2\n"));
+}
+
 #[test]
 fn shows_networks_and_ports() {
     let n = number();
@@ -297,12 +308,7 @@ fn shows_networks_and_ports() {
     assert_eq!(file, expected);
     let netns = case.host().read(&format!("{dir}/netns"));
     assert_eq!(netns, format!("/run/netns/rkt-{uuid}"));
-    let there =
-        case.host().exec("ip").args(["netns", "exec", &format!("rkt-{uuid}"), "ip", "-o", "addr"]).ok();
-    assert!(there.stdout.contains(&format!("10.88.{n}.2/")), "{there}");
-    case.rkt(["status", &uuid])
-        .ok()
-        .prints(&format!("networks=ptp{n}:ip4=10.88.{n}.2, ptp{n}:ip6=fd88:{n}::2\n"));
+    shows_its_addresses(&case, &uuid, n);
     end(&case, &uuid);
 }
 

@@ -75,5 +75,5 @@ fn one_port_has_one_pod() {
     assert_eq!(claims.drop_of(A).unwrap(), Some(claim.clone()));
     assert_eq!(claims.drop_of(A).unwrap(), None);
     claims.take_unless(B, &claim, |_, _| true).unwrap();
-    assert!(!is_running(B, &claim));
+    assert!(!is_running(B.parse().unwrap(), &claim));
 }
