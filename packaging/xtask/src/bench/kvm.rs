@@ -84,7 +84,7 @@ pub(super) fn run(rounds: u32) -> Result<()> {
     kernel::append_link("exit", "init", &mut initramfs)?;
     host.write("/run/bench/initramfs", initramfs);
     let emulated = crate::demo::emulation();
-    let (accelerator, cpu) = if emulated.is_empty() { ("kvm", "host") } else { ("tcg", "max") };
+    let (accelerator, cpu) = if emulated.is_empty() { ("kvm", "host") } else { ("tcg", "max,erms=off") };
     if !emulated.is_empty() {
         println!("KVM does not work here: all rows are emulated.");
         host.write(
