@@ -83,6 +83,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     apps::mount_volumes(&pod, &mut specs)?;
     apps::refuse_devices(&specs)?;
+    apps::make_directories(&pod, &specs)?;
     if run.mutable {
         share_later_mounts(&pod)?;
     }

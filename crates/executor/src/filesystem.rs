@@ -79,6 +79,15 @@ const HOSTS_FALLBACK: Prepared =
 pub(crate) const READ_ONLY: Attributes =
     Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
 
+/// Makes the directories of the image at `root` that the view of the app needs, where they are missing. They are made in any case: who
+/// shares the root with a machine does it here, where it takes no requests.
+///
+/// # Errors
+/// When something else stands in their place.
+pub fn make_directories(root: BorrowedFd<'_>, spec: &AppSpec) -> Result<(), Failed> {
+    View { root, spec }.directories()
+}
+
 /// Builds the view of the app at `root` in the mount namespace of this process and moves the process into it.
 pub(crate) fn build(root: &Path, spec: &AppSpec, sockets: Sockets<'_>) -> Result<(), Failed> {
     mount::set_propagation_everywhere(Propagation::Slave).step(|| "leave the pod's mounts".to_owned())?;

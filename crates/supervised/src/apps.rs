@@ -58,6 +58,19 @@ pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     Ok(())
 }
 
+/// Makes what is missing in the roots of apps that a machine will use. See [`executor::make_directories`].
+///
+/// # Errors
+/// Its own.
+pub fn make_directories(pod: &Pod, specs: &[AppSpec]) -> Result<()> {
+    for spec in specs {
+        let root = app_root(pod, &spec.name)?;
+        let made = executor::make_directories(root.as_fd(), spec);
+        made.map_err(|failed| Error::App { app: spec.name.clone(), source: failed.into() })?;
+    }
+    Ok(())
+}
+
 /// Refuses volumes that are devices: a machine does not have those of the host.
 ///
 /// # Errors
