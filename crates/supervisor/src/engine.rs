@@ -1,8 +1,6 @@
 //! The supervisor's life: one thread that waits, and does what has come.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,14 +31,13 @@ type Error = Box<dyn std::error::Error>;
 ///
 /// # Errors
 /// What kept it from starting.
-pub(crate) fn run() -> Result<u8, Error> {
+pub(crate) fn run(mut inherited: Inherited) -> Result<u8, Error> {
     let started = Instant::now();
     // Before anything of an image can run, and for all that will.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     // When whoever built the container is killed, the pod goes with it: it holds the lock, and passes on the exit status.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let signals = sys::signal::receive_all()?;
-    let mut inherited = Inherited::take();
     let text =
         std::fs::read(POD_SPEC_PATH).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
     let spec = PodSpec::parse(&text).map_err(|error| format!("Cannot use {POD_SPEC_PATH}: {error}"))?;
@@ -143,7 +140,7 @@ impl Engine {
         }
         self.review();
         if !self.is_ready {
-            notify(&format!("STATUS={}", self.summary()));
+            self.shared.inherited.notify(&format!("STATUS={}", self.summary()));
         }
     }
 
@@ -374,7 +371,7 @@ impl Engine {
         if !self.is_stopping {
             self.is_stopping = true;
             self.set_ready(false);
-            notify("STOPPING=1");
+            self.shared.inherited.notify("STOPPING=1");
         }
         for app in &mut self.apps {
             if force {
@@ -404,7 +401,7 @@ impl Engine {
         for app in &mut self.apps {
             if let Some(text) = app.take_status() {
                 let whose = if several { format!("{}: ", app.name()) } else { String::new() };
-                notify(&format!("STATUS={whose}{text}"));
+                self.shared.inherited.notify(&format!("STATUS={whose}{text}"));
                 self.apps_speak = true;
             }
         }
@@ -412,10 +409,10 @@ impl Engine {
         let settled = self.mutable || self.apps.iter().all(App::is_settled);
         if !self.is_ready && !self.is_stopping && settled {
             self.set_ready(true);
-            notify("READY=1");
+            self.shared.inherited.notify("READY=1");
             // Behind it, because nspawn has words of its own for that. What apps say of themselves counts more.
             if !self.apps_speak {
-                notify(&format!("STATUS={}", self.summary()));
+                self.shared.inherited.notify(&format!("STATUS={}", self.summary()));
             }
         }
     }
@@ -512,17 +509,4 @@ fn ending(status: WaitStatus) -> Option<Ending> {
     let byte = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
     let killed = status.terminating_signal().map(|signal| Ending::Killed(byte(signal)));
     killed.or(status.exit_status().map(|status| Ending::Exited(byte(status))))
-}
-
-/// Tells whoever started the pod (nspawn) about its state; see sd_notify(3). An answer is not expected.
-fn notify(message: &str) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let name = std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str());
-    let address = match name.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(Path::new(
-            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name),
-        )),
-    };
-    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
 }

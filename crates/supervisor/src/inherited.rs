@@ -1,4 +1,4 @@
-//! Descriptors that the supervisor was started with, by name.
+//! What the supervisor was started with: descriptors, by name, and whom to tell how far it is.
 //!
 //! | name | what |
 //! |---|---|
@@ -8,16 +8,21 @@
 //! | `stdout-APP`, `stderr-APP` | a journal stream of that app: nobody copies bytes then |
 //! | any other | a socket for apps that ask for it by name |
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// The descriptors and their names, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     descriptors: Vec<(String, OwnedFd)>,
+    notify_socket: Option<OsString>,
 }
 
 impl Inherited {
-    /// Takes what `LISTEN_FDS` and `LISTEN_FDNAMES` announce, if `LISTEN_PID` means this process.
+    /// Takes what `LISTEN_FDS` and `LISTEN_FDNAMES` announce, if `LISTEN_PID` means this process, and `NOTIFY_SOCKET`.
     pub(crate) fn take() -> Self {
         let variable = |name| std::env::var(name).unwrap_or_default();
         let names = announced(
@@ -26,11 +31,27 @@ impl Inherited {
             &variable("LISTEN_FDNAMES"),
             std::process::id(),
         );
+        Self::of(names, std::env::var_os("NOTIFY_SOCKET"))
+    }
+
+    /// Takes the descriptors that have these numbers and names.
+    pub(crate) fn of(names: Vec<(i32, String)>, notify_socket: Option<OsString>) -> Self {
         let descriptors = names
             .into_iter()
             .filter_map(|(number, name)| Some((name, sys::fd::take_inherited(number).ok()?)))
             .collect();
-        Inherited { descriptors }
+        Inherited { descriptors, notify_socket }
+    }
+
+    /// Tells whoever started the pod about its state; see sd_notify(3). An answer is not expected.
+    pub(crate) fn notify(&self, message: &str) {
+        let Some(name) = self.notify_socket.as_deref().map(OsStr::as_bytes) else { return };
+        let address = match name.strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name),
+            None => SocketAddr::from_pathname(OsStr::from_bytes(name)),
+        };
+        let _ =
+            address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
     }
 
     /// Takes out the descriptor called `name`.

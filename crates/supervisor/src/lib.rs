@@ -27,6 +27,7 @@ mod streams;
 mod sysctls;
 mod violations;
 
+use inherited::Inherited;
 pub use pod::PodSpec;
 
 /// What the program `supervisor` does. Returns the exit status of the pod.
@@ -34,14 +35,16 @@ pub fn main() -> std::process::ExitCode {
     if guest::is_first() {
         return guest::main();
     }
-    match engine::run() {
-        Ok(status) => status.into(),
-        Err(error) => {
-            // Nobody to tell when standard error is gone.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("supervisor: {error}\n"));
-            FAILED.into()
-        }
-    }
+    supervise(Inherited::take()).into()
+}
+
+/// Runs the pod of this process to its end and returns its exit status.
+fn supervise(inherited: Inherited) -> u8 {
+    engine::run(inherited).unwrap_or_else(|error| {
+        // Nobody to tell when standard error is gone.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("supervisor: {error}\n"));
+        FAILED
+    })
 }
 
 /// The exit status of a pod that could not be started: that of all errors of rkt's own.

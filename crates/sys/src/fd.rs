@@ -65,9 +65,10 @@ pub fn arrange(descriptors: &[impl AsFd]) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from `first` on: what a program inherited by accident.
+/// Closes every descriptor from `first` on.
 ///
-/// Call it at the start of a program only, before anything is opened: nobody may own one of the numbers.
+/// Call it where nobody uses one of the numbers any more: at the start of a program, before anything is opened, or in a forked
+/// child that never comes back to what its parent has open.
 ///
 /// # Errors
 /// `EBADF` for one of the standard streams; `ENOSYS` before Linux 5.9.
@@ -75,7 +76,7 @@ pub fn close_from(first: RawFd) -> Result<()> {
     if first <= 2 {
         return Err(Errno::BADF);
     }
-    // SAFETY: rustix has no close_range. By this function's contract no number is anybody's.
+    // SAFETY: rustix has no close_range. By this function's contract no number is anybody's, or nobody's who will use it.
     check(unsafe { libc::syscall(libc::SYS_close_range, first.cast_unsigned(), u32::MAX, 0) })?;
     Ok(())
 }

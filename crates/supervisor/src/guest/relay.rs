@@ -194,14 +194,14 @@ fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedF
         descriptors.push((inherited.name.clone(), theirs));
     }
     descriptors.extend(listeners::open(link, &start.listeners)?);
-    let mut start = start.clone();
+    let mut notify_socket = None;
     if let Some(stream) = start.notify {
         let socket = UnixDatagram::bind(format!("/root{NOTIFY}"))?;
         socket.set_nonblocking(true)?;
         link.adopt(stream, socket.into(), Flow::Read, Kind::Datagrams);
-        start.environment.push(("NOTIFY_SOCKET".to_owned(), NOTIFY.to_owned()));
+        notify_socket = Some(NOTIFY);
     }
-    Ok((root::start(&start, &descriptors)?, kept))
+    Ok((root::start(&descriptors, notify_socket, start.writable_sys)?, kept))
 }
 
 /// The supervisor's end of a pipe whose other end is joined to `stream`.

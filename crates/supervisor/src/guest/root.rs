@@ -6,12 +6,12 @@
 //! /root/proc /sys/fs/cgroup    made in the supervisor's own namespaces
 //! ```
 
-use std::ffi::CString;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use executor::{Failed, Step};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, mount, mount_move};
 use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
@@ -19,6 +19,7 @@ use sys::process::{Child, CloneOptions, Fork};
 use super::system::directory;
 use super::{Error, image};
 use crate::host_mounts::claim;
+use crate::inherited::Inherited;
 use crate::link::Start;
 
 /// The tag of the file system that the host shares.
@@ -26,6 +27,9 @@ pub const TAG: &str = "rkt";
 
 /// Where the supervisor's root is, in ours.
 const ROOT: &str = "/root";
+
+/// The most that one request of virtiofs can bring.
+const READ_AHEAD_KIB: &str = "1024";
 
 /// The supervisor's group.
 const GROUP: &str = "/sys/fs/cgroup/pod";
@@ -45,6 +49,7 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
     } else {
         mount(TAG, ROOT, "virtiofs", MountFlags::empty(), None)
             .step(|| "mount the root file system that the host shares".to_owned())?;
+        read_ahead()?;
     }
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mode = Some(c"mode=0755");
@@ -59,7 +64,6 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
             Some(c"mode=0620,gid=5,ptmxmode=0666"),
         ),
         ("tmpfs", "/root/dev/shm", quiet, Some(c"mode=1777")),
-        ("mqueue", "/root/dev/mqueue", quiet, None),
     ] {
         directory(at)?;
         mount(kind, at, kind, flags, options).step(|| format!("mount {at}"))?;
@@ -83,14 +87,29 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lets the guest read programs from the host in few requests: each takes its way through the hypervisor, and what it reads is
+/// memory of the host in most cases.
+fn read_ahead() -> Result<(), Error> {
+    let device = rustix::fs::stat(ROOT)?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+    std::fs::write(&file, READ_AHEAD_KIB).map_err(|error| format!("Cannot write {file}: {error}").into())
+}
+
 /// Starts the supervisor with these descriptors: standard streams first.
-pub(super) fn start(start: &Start, descriptors: &[(String, OwnedFd)]) -> Result<Child, Error> {
+///
+/// It goes on in this program, with nothing of ours but its memory: to execute the file again would take an emulated processor
+/// longer than most of what the supervisor does.
+pub(super) fn start(
+    descriptors: &[(String, OwnedFd)],
+    notify_socket: Option<&str>,
+    writable_sys: bool,
+) -> Result<Child, Error> {
     let controllers = "/sys/fs/cgroup/cgroup.subtree_control";
     std::fs::write(controllers, CONTROLLERS)
         .map_err(|error| format!("Cannot enable {CONTROLLERS}: {error}"))?;
     directory(GROUP)?;
     let group = sys::path::open_directory(Path::new(GROUP))?;
-    let program = rustix::fs::open("/init", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let options = CloneOptions {
         new_mounts: true,
         new_pids: true,
@@ -100,37 +119,31 @@ pub(super) fn start(start: &Start, descriptors: &[(String, OwnedFd)]) -> Result<
     match sys::process::clone3(options).step(|| "start the supervisor".to_owned())? {
         Fork::Parent(child) => Ok(child),
         Fork::Child => {
-            let error = become_supervisor(start, program.as_fd(), descriptors);
-            super::system::complain(&format!("Cannot start the supervisor: {error}"));
-            sys::process::exit_now(254)
+            let status = match isolate(descriptors, writable_sys) {
+                Ok(names) => crate::supervise(Inherited::of(names, notify_socket.map(OsString::from))),
+                Err(error) => {
+                    super::system::complain(&format!("Cannot start the supervisor: {error}"));
+                    crate::FAILED
+                }
+            };
+            sys::process::exit_now(status.into())
         }
     }
 }
 
-fn become_supervisor(start: &Start, program: BorrowedFd<'_>, descriptors: &[(String, OwnedFd)]) -> Error {
-    let prepared = prepare_namespaces(start.writable_sys).map_err(Error::from).and_then(|()| {
-        let names: Vec<&str> = descriptors.iter().skip(3).map(|(name, _)| name.as_str()).collect();
-        let mut environment = vec![
-            ("LISTEN_FDS".to_owned(), names.len().to_string()),
-            ("LISTEN_PID".to_owned(), std::process::id().to_string()),
-            ("LISTEN_FDNAMES".to_owned(), names.join(":")),
-        ];
-        environment.extend(start.environment.iter().cloned());
-        let strings: Result<Vec<CString>, _> =
-            environment.into_iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect();
-        let handles: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let program = rustix::io::fcntl_dupfd_cloexec(program, 1000)?;
-        sys::process::reset_signals()?;
-        sys::fd::close_on_exec_from(3)?;
-        sys::fd::arrange(&handles)?;
-        Ok((strings?, program))
-    });
-    match prepared {
-        Ok((environment, program)) => {
-            sys::process::execute(program.as_fd(), &[c"supervisor".to_owned()], &environment).into()
-        }
-        Err(error) => error,
-    }
+/// Leaves this process with the namespaces and the descriptors of the supervisor. Returns their numbers and names, less the standard
+/// streams.
+fn isolate(descriptors: &[(String, OwnedFd)], writable_sys: bool) -> Result<Vec<(i32, String)>, Error> {
+    prepare_namespaces(writable_sys)?;
+    sys::process::reset_signals()?;
+    rustix::thread::set_name(c"supervisor")?;
+    let handles: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
+    sys::fd::arrange(&handles)?;
+    let names: Vec<(i32, String)> =
+        (3..).zip(descriptors.iter().skip(3).map(|(name, _)| name.clone())).collect();
+    // The link and all else that is open belongs to our parent.
+    sys::fd::close_from(3 + i32::try_from(names.len())?)?;
+    Ok(names)
 }
 
 /// In the supervisor's namespaces: what shows only its own, and the change of root.

@@ -28,11 +28,11 @@ pub(super) fn prepare() -> Result<(), Error> {
         ("proc", "/proc", quiet | MountFlags::NODEV),
         ("sysfs", "/sys", quiet | MountFlags::NODEV),
         ("cgroup2", "/sys/fs/cgroup", quiet | MountFlags::NODEV),
-        ("tmpfs", "/run", quiet | MountFlags::NODEV),
     ] {
         directory(at)?;
         mount(kind, at, kind, flags, None).step(|| format!("mount {at}"))?;
     }
+    directory("/run")?;
     // What follows makes mounts, namespaces and groups, and waits each time until no processor looks at the old ones: for a few
     // ticks of the clock, unless the kernel asks the processors at once. See rcupdate.rcu_expedited in Linux' kernel-parameters.txt.
     let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");

@@ -59,8 +59,6 @@ pub struct Start {
     pub terminal: Option<Terminal>,
     /// Where the supervisor's sd_notify(3) messages go.
     pub notify: Option<u32>,
-    /// `TERM` and other environment of the supervisor.
-    pub environment: Vec<(String, String)>,
     /// `/sys` can be written to.
     pub writable_sys: bool,
     /// Apps and paths in their roots of what has been mounted on the host: they become mounts of the guest.
