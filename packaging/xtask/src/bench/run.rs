@@ -1,7 +1,8 @@
 //! Whole-process time of running `/bin/true` in a container from a root that is already there.
 //!
 //! All rows run one after the other within each round, in a random order, in one delegated unit of one namespace host, on the same root on a real file
-//! system, with the host's network. A row of its own shows what a scope costs.
+//! system, with the host's network. Each starts on a quiet machine, as pods mostly do: what another has left in the kernel, such as a grace
+//! period of RCU that has just begun, makes the next one quicker or slower. A row of its own shows what a scope costs.
 
 use std::time::Duration;
 
@@ -96,6 +97,7 @@ fn driver(rounds: u32) -> String {
          mkdir $group/driver && echo $$ >$group/driver/cgroup.procs || exit\n\
          time_it() {{\n\
              local row=$1 start end; shift\n\
+             sleep 0.2\n\
              start=${{EPOCHREALTIME/./}}\n\
              \"$@\" </dev/null >/tmp/bench.log 2>&1 || {{ echo \"$*: exit status $?\" >&2; cat /tmp/bench.log >&2; exit 1; }}\n\
              end=${{EPOCHREALTIME/./}}\n\
@@ -104,8 +106,6 @@ fn driver(rounds: u32) -> String {
          for round in $(seq 0 {rounds}); do\n\
          warm=$((round == 0))\n"
     );
-    // In another order each time: what a row leaves in the kernel, such as a grace period of RCU that has just begun, makes the next
-    // one quicker or slower.
     let numbers: Vec<String> = (0..ROWS.len()).map(|number| number.to_string()).collect();
     script
         .push_str(&format!("for row in $(shuf -e {}); do\nn=$((n + 1))\ncase $row in\n", numbers.join(" ")));
