@@ -33,7 +33,7 @@ pub fn is_first() -> bool {
 
 /// Runs the pod of this machine and ends with it.
 pub fn main() -> ExitCode {
-    let failed = match system::prepare().and_then(|()| port::open()) {
+    let failed = match system::prepare().and_then(|options| port::open(&options)) {
         Ok(port) => {
             let mut link = Link::new(port, Side::Guest);
             let ended = relay::run(&mut link).map_err(|error| error.to_string());

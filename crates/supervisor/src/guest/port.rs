@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use executor::Step;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,9 +21,8 @@ const PORTS: &str = "/sys/class/virtio-ports";
 /// The host's port, on the kernel's command line.
 const VSOCK: &str = "rkt.vsock=";
 
-/// Opens the link's device.
-pub(super) fn open() -> Result<OwnedFd, Error> {
-    let options = std::fs::read_to_string("/proc/cmdline")?;
+/// Opens the link's device. `options` is the kernel's command line.
+pub(super) fn open(options: &str) -> Result<OwnedFd, Error> {
     match options.split_whitespace().find_map(|word| word.strip_prefix(VSOCK)) {
         Some(port) => Ok(sys::vsock::connect(port.parse()?).step(|| "connect to the host".to_owned())?),
         None => open_serial(),
@@ -42,11 +42,26 @@ fn open_serial() -> Result<OwnedFd, Error> {
     loop {
         if let Some(path) = find() {
             let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-            let port = rustix::fs::open(&path, flags, Mode::empty());
-            return Ok(port.step(|| format!("open {}", path.display()))?);
+            let port =
+                rustix::fs::open(&path, flags, Mode::empty()).step(|| format!("open {}", path.display()))?;
+            wait_for_host(&port)?;
+            return Ok(port);
         }
         poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)], None)?;
         while rustix::net::recv(&events, &mut [0_u8; 4096][..], RecvFlags::empty()).is_ok() {}
+    }
+}
+
+/// The hypervisor says that the host has the port open a moment after it has said its name. Until then the port is like one that
+/// the host has closed.
+fn wait_for_host(port: &OwnedFd) -> Result<(), Error> {
+    loop {
+        let mut fds = [PollFd::new(port, PollFlags::OUT)];
+        poll(&mut fds, None)?;
+        if !fds[0].revents().contains(PollFlags::HUP) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

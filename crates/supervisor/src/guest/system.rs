@@ -20,8 +20,8 @@ use super::Error;
 /// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2).
 const COMPRESSED: i32 = 4;
 
-/// Mounts what this program itself needs, and loads the modules.
-pub(super) fn prepare() -> Result<(), Error> {
+/// Mounts what this program itself needs, and loads the modules. Returns the kernel's command line.
+pub(super) fn prepare() -> Result<String, Error> {
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
     for (kind, at, flags) in [
         ("devtmpfs", "/dev", MountFlags::NOSUID),
@@ -37,7 +37,8 @@ pub(super) fn prepare() -> Result<(), Error> {
     // ticks of the clock, unless the kernel asks the processors at once. See rcupdate.rcu_expedited in Linux' kernel-parameters.txt.
     let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
     let options = std::fs::read_to_string("/proc/cmdline")?;
-    load_modules(&purposes(&options))
+    load_modules(&purposes(&options))?;
+    Ok(options)
 }
 
 /// What the machine is to do, as the kernel's command line says, and needs modules for.
