@@ -43,9 +43,9 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     Ok(())
 }
 
-/// Gives `descriptors` the numbers from 0 on, in their order, for the program that this process executes next.
+/// Gives `descriptors` the numbers from 0 on, in their order, for the program that this process executes next, or becomes.
 ///
-/// Call it in a child that is about to execute: whatever else was open under these numbers is gone, also for those
+/// Call it in a child that is done with what its parent has open: whatever else was open under these numbers is gone, also for those
 /// who own it. What must outlive the call has a higher number.
 ///
 /// # Errors
