@@ -104,7 +104,8 @@ impl Vm {
         qemu.arg("-kernel").arg(&boot.kernel).arg("-initrd").arg(&boot.initramfs);
         let masks = MASKED.iter().map(|unit| format!(" systemd.mask={unit}"));
         // See "Time in emulation" in docs/kvm.md: a busy host makes a kernel that counts for itself hang, early in its start.
-        let options: String = masks.chain(emulated.then(counter_speed).flatten()).collect();
+        let speed = emulated.then(counter_speed).flatten().map(|speed| format!(" {speed}"));
+        let options: String = masks.chain(speed).collect();
         qemu.arg("-append").arg(COMMAND_LINE.to_owned() + &options);
         let disk = |path: &Path, more: &str| format!("file={},format=raw,if=virtio,{more}", path.display());
         qemu.arg("-drive").arg(disk(&boot.root, "snapshot=on,cache=unsafe"));
@@ -315,11 +316,12 @@ impl Port {
 }
 
 /// The kernel parameter that says how fast the time stamp counter counts: as that of the host's processor, in emulation.
-fn counter_speed() -> Option<String> {
+#[must_use]
+pub fn counter_speed() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let mut speeds = text.lines().filter_map(|line| line.strip_prefix("cpu MHz")?.split_once(": "));
     let mhz: f64 = speeds.next()?.1.parse().ok()?;
-    Some(format!(" tsc_early_khz={:.0}", mhz * 1000.0))
+    Some(format!("tsc_early_khz={:.0}", mhz * 1000.0))
 }
 
 /// Whether virtual machines run on the processor itself. A `/dev/kvm` alone says nothing: in a container of a cloud

@@ -93,12 +93,7 @@ pub(super) fn run(rounds: u32) -> Result<()> {
         );
     }
     // What the stage1 measures; a tenth of a percent does for a boot.
-    let speed = fs::read_to_string("/proc/cpuinfo")?
-        .lines()
-        .find_map(|line| line.strip_prefix("cpu MHz")?.split_once(": ")?.1.parse::<f64>().ok())
-        .map(|mhz| format!("tsc_early_khz={:.0}", mhz * 1000.0))
-        .unwrap_or_default();
-    let tsc = if accelerator == "tcg" { speed } else { String::new() };
+    let tsc = if accelerator == "tcg" { tests::vm::counter_speed() } else { None }.unwrap_or_default();
     println!("Timing 2 rows, {rounds} rounds …\n");
     let script = format!("rounds={rounds} accel={accelerator} cpu={cpu} tsc={tsc}\n{SCRIPT}");
     let output = host::run_in_unit(&host, &script, Duration::from_secs(3600))?;
