@@ -131,7 +131,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
             status
         });
     match ended {
-        Ok(status) => sys::process::exit_now(i32::from(status)),
+        Ok(status) => {
+            // Nobody answers for the machine any more, not even to refuse.
+            if let Err(error) = networks::release_ports(run.uuid) {
+                warn(&stage1::chain(&error));
+            }
+            sys::process::exit_now(i32::from(status))
+        }
         Err(error) if joined.is_some() => Err(networks::leave_after(error, run, &home)),
         Err(error) => Err(error),
     }

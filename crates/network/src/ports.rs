@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::host_files::{HostFiles, is_in};
 use crate::{Error, Result, forwarding};
 
+const DIRECTORY: &str = "/run/rkt/ports";
+
 /// A protocol whose ports can be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,7 +163,7 @@ pub struct Claims(HostFiles);
 impl Claims {
     /// Those of the host.
     pub fn lock() -> Result<Self> {
-        Self::lock_in(Path::new("/run/rkt/ports"))
+        Self::lock_in(Path::new(DIRECTORY))
     }
 
     fn lock_in(directory: &Path) -> Result<Self> {
@@ -204,6 +206,13 @@ impl Claims {
         self.0.remove(pod)?;
         Ok(claim)
     }
+}
+
+/// Ends the forwarding to a pod that has ended, so that who asks for its ports reaches the host again, and gives them
+/// back. Its networks are left when it is collected.
+pub fn release(uuid: PodUuid) -> Result<()> {
+    // Without the lock: most pods have none.
+    if Path::new(DIRECTORY).join(uuid.as_str()).exists() { forwarding::stop(uuid.as_str()) } else { Ok(()) }
 }
 
 fn is_running(uuid: PodUuid, claim: &Claim) -> bool {

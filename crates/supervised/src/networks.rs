@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use appc::{ExposedPort, Port};
 use network::ports::{self, Forward};
 use network::{Joined, Request};
-use pod::PodDir;
+use pod::{PodDir, PodUuid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use stage1::args::{Gc, Network, Run};
@@ -83,6 +83,11 @@ fn forwards(pod: &Pod, has_sockets: bool) -> Result<Vec<Forward>> {
         .cloned()
         .collect();
     ports::forwards(&exposed, ports()).map_err(|error| failed(&error))
+}
+
+/// Ends the forwarding of ports to a pod that has ended.
+pub fn release_ports(uuid: PodUuid) -> Result<()> {
+    ports::release(uuid).map_err(|error| failed(&error))
 }
 
 /// Leaves them after the start failed with `error`, and says what failed of that, too.

@@ -12,7 +12,7 @@ use stage1::args::Stop;
 use stage1::processes::{self, Member};
 use stage1::{Error, Result};
 
-use crate::CONTROL_SOCKET;
+use crate::{CONTROL_SOCKET, networks};
 
 /// How long apps have to end: longer than the supervisor gives them before it kills them.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,11 +22,13 @@ pub fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
     if stop.force {
         // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
-        return match (processes::kill(&dir, stop.uuid)?, Member::recorded(&dir, stop.uuid)) {
-            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL.as_raw()),
-            (true, Err(Error::Refused(_))) => Ok(()),
-            (_, Err(error)) => Err(error),
-        };
+        match (processes::kill(&dir, stop.uuid)?, Member::recorded(&dir, stop.uuid)) {
+            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL.as_raw())?,
+            (true, Err(Error::Refused(_))) => {}
+            (_, Err(error)) => return Err(error),
+        }
+        // The monitor of a machine would have done it.
+        return networks::release_ports(stop.uuid);
     }
     let nspawn = Member::recorded(&dir, stop.uuid)?;
     if supervisor::client::stop(Path::new(CONTROL_SOCKET), false).is_err() {

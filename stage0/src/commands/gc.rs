@@ -75,7 +75,11 @@ impl Collector<'_> {
     /// Marks what exited, and what was given up before it ran.
     fn mark(&self) -> Result<bool> {
         let exited = self.each(Place::Run, |pod| match pod.state {
-            State::Exited => self.move_to_garbage(pod, "pod"),
+            State::Exited => {
+                let released = network::ports::release(pod.uuid);
+                self.move_to_garbage(pod, "pod")?;
+                Ok(released?)
+            }
             _ => Ok(()),
         })?;
         let aborted = self.each(Place::Prepare, |pod| match pod.state {

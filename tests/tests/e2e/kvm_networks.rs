@@ -7,7 +7,7 @@ use tests::network::{Neighbour, get, leftovers, number};
 
 use crate::kvm::assert_nothing_is_left;
 use crate::network::{
-    all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, server_image,
+    all_answer, behind_the_host, get_inside, inside, kernel_has, on_the_wire, serve_on_host, server_image,
     shows_its_addresses, start, udp,
 };
 use crate::network_faults::plugin;
@@ -93,6 +93,11 @@ fn ports_lead_into_the_machine_from_everywhere() {
         ],
     );
     shows_its_addresses(&case, &uuid, n);
+    let _of_host = serve_on_host(&case, port);
+    case.rkt(["stop", &uuid]).ok();
+    eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
+    let after = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    all_answer("of the host", vec![("localhost, behind the end of the machine", after)]);
     end(&case, &uuid);
 }
 

@@ -6,7 +6,7 @@ use tests::host::{Host, Output};
 use tests::images;
 use tests::network::{Neighbour, get, leftovers, number};
 
-use crate::network::{all_answer, behind_the_host, end, get_inside, server_image, start};
+use crate::network::{all_answer, behind_the_host, end, get_inside, serve_on_host, server_image, start};
 
 #[test]
 fn a_port_has_one_pod_and_the_second_learns_which() {
@@ -27,7 +27,7 @@ fn a_port_has_one_pod_and_the_second_learns_which() {
         assert_eq!(leftovers(host, &case.uuid_as("second")), "");
     }
     all_answer(&first, vec![("localhost", get(host, &format!("http://127.0.0.1:{port}/")))]);
-    case.rkt(["stop", "--force", &first]).ok();
+    case.rkt(["stop", &first]).ok();
     eventually("the first pod's end", || (case.state(&first) == "exited").then_some(()));
     // Without gc: who is dead stands in nobody's way.
     let _third = start(&case, "third", &[&flag, &image]);
@@ -36,6 +36,26 @@ fn a_port_has_one_pod_and_the_second_learns_which() {
     case.rkt(["rm", &first]).ok();
     all_answer(&third, vec![("localhost, later", get(host, &format!("http://127.0.0.1:{port}/")))]);
     end(&case, &third);
+}
+
+/// A server of the host that listens at the port has been waiting all the time.
+#[test]
+fn a_port_leads_to_the_host_again_when_its_pod_is_marked() {
+    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
+    let port = 20_000 + number() * 10;
+    let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
+    let _server = serve_on_host(&case, port);
+    let (uuid, url) = (case.uuid(), format!("http://127.0.0.1:{port}/"));
+    all_answer(&uuid, vec![("the pod", get(case.host(), &url))]);
+    case.rkt(["stop", &uuid]).ok();
+    eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
+    case.rkt(["gc", "--mark-only"]).ok();
+    assert_eq!(case.state(&uuid), "exited garbage");
+    eventually("an answer of the host", || {
+        get(case.host(), &url).stdout.contains("of the host").then_some(())
+    });
+    case.rkt(["rm", &uuid]).ok();
+    assert_eq!(leftovers(case.host(), &uuid), "");
 }
 
 #[test]
