@@ -73,3 +73,33 @@ fn find() -> Option<PathBuf> {
         (name.trim_end() == NAME && device.exists()).then_some(device)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A terminal stands in for the port: its master end, too, hangs up while nobody has the other end open.
+    #[test]
+    fn a_port_is_used_when_the_host_has_it_open() {
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let port =
+            rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+        rustix::pty::unlockpt(&port).unwrap();
+        let name = rustix::pty::ptsname(&port, Vec::new()).unwrap();
+        let open = || rustix::fs::open(&*name, flags, Mode::empty()).unwrap();
+        drop(open());
+        let is_open = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let host = scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                is_open.store(true, Ordering::SeqCst);
+                open()
+            });
+            wait_for_host(&port).unwrap();
+            assert!(is_open.load(Ordering::SeqCst), "nobody has the other end");
+            host.join().unwrap();
+        });
+    }
+}
