@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use pod::{Error, Place, Pod, Pods, State};
+use pod::{Error, Place, Pod, PodUuid, Pods, State};
 
 use super::Context;
 use crate::cli::values;
@@ -27,16 +27,9 @@ pub(crate) struct GcArgs {
     mark_only: bool,
 }
 
-impl GcArgs {
-    /// What `--mark-only` asks for.
-    pub(crate) fn mark_only() -> Self {
-        Self { expire_prepared: Duration::MAX, grace_period: Duration::MAX, mark_only: true }
-    }
-}
-
 pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
     context.require_root()?;
-    let collector = Collector { context, pods: context.pods()?, now: SystemTime::now() };
+    let collector = Collector::new(context)?;
     let mut failed = collector.mark()?;
     if !args.mark_only {
         failed |= collector.expire(args.expire_prepared)?;
@@ -46,6 +39,15 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
     Ok(if failed { ExitCode::from(254) } else { ExitCode::SUCCESS })
 }
 
+/// Marks the pod `uuid`, if it has ended, and no other.
+pub(crate) fn mark_one(context: &Context, uuid: PodUuid) -> Result<()> {
+    let collector = Collector::new(context)?;
+    match collector.pods.get(uuid)? {
+        Some(pod) if pod.state == State::Exited => collector.mark_exited(pod),
+        _ => Ok(()),
+    }
+}
+
 /// One run. Each step tells whether a pod gave trouble; that keeps no other pod from being dealt with.
 struct Collector<'a> {
     context: &'a Context,
@@ -53,7 +55,11 @@ struct Collector<'a> {
     now: SystemTime,
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
+    fn new(context: &'a Context) -> Result<Self> {
+        Ok(Self { context, pods: context.pods()?, now: SystemTime::now() })
+    }
+
     /// Calls `step` for each pod that stands in `place`.
     fn each(&self, place: Place, step: impl Fn(Pod) -> Result<()>) -> Result<bool> {
         let mut failed = false;
@@ -75,11 +81,7 @@ impl Collector<'_> {
     /// Marks what exited, and what was given up before it ran.
     fn mark(&self) -> Result<bool> {
         let exited = self.each(Place::Run, |pod| match pod.state {
-            State::Exited => {
-                let released = network::ports::release(pod.uuid);
-                self.move_to_garbage(pod, "pod")?;
-                Ok(released?)
-            }
+            State::Exited => self.mark_exited(pod),
             _ => Ok(()),
         })?;
         let aborted = self.each(Place::Prepare, |pod| match pod.state {
@@ -97,6 +99,13 @@ impl Collector<'_> {
             Ok(())
         })?;
         Ok(exited | aborted | embryos)
+    }
+
+    /// Marks a pod that has ended. Its ports lead to the host again.
+    fn mark_exited(&self, pod: Pod) -> Result<()> {
+        let released = network::ports::release(pod.uuid);
+        self.move_to_garbage(pod, "pod")?;
+        Ok(released?)
     }
 
     /// Marks pods that were prepared long ago and never ran.

@@ -41,7 +41,7 @@ fn a_port_has_one_pod_and_the_second_learns_which() {
 /// A server of the host that listens at the port has been waiting all the time.
 #[test]
 fn a_port_leads_to_the_host_again_when_its_pod_is_marked() {
-    let case = Case::new(Stage1::Nspawn).with_net("--net=default");
+    let case = Case::new(Stage1::Nspawn).with_data().with_net("--net=default");
     let port = 20_000 + number() * 10;
     let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
     let _server = serve_on_host(&case, port);

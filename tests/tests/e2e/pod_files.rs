@@ -50,8 +50,14 @@ fn is_a_unit_like_any_other(case: &Case) {
     assert!(file.property("StatusText").contains(&uuid), "{}", file.property("StatusText"));
     case.systemctl(&["cat", &unit]).prints("10-rkt-pod.conf");
     case.rkt(["pod", "show", file.name()]).ok().prints("TasksMax=77").prints("example.com/busybox");
+    case.run_as("other", [case.busybox(), "--exec=/bin/true"]).ok();
     case.systemctl(&["stop", &unit]);
     assert_eq!(file.property("Result"), "success");
+    // It marks its own pod for gc, and leaves the others to whoever started them.
+    assert_eq!(
+        (case.state(&uuid), case.state(&case.uuid_as("other"))),
+        ("exited garbage".into(), "exited".into())
+    );
     case.systemctl(&["disable", &unit]);
     assert_eq!(file.property("UnitFileState"), "disabled");
 

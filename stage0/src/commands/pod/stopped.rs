@@ -1,4 +1,4 @@
-//! `rkt pod stopped`: what the unit runs behind the end of its pod. Says why it ended, and marks pods that have.
+//! `rkt pod stopped`: what the unit runs behind the end of its pod. Says why it ended, and marks it for gc.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use podfile::PodName;
 
 use super::Context;
 use super::run::{remove_if_there, tell};
-use crate::commands::gc::{self, GcArgs};
+use crate::commands::gc;
 use crate::pod_file;
 
 /// Arguments of `rkt pod stopped`.
@@ -24,9 +24,13 @@ pub(crate) fn run(context: &Context, args: &StoppedArgs) -> Result<ExitCode> {
     }
     let waiting = pod_file::waiting_file(&name);
     let removed = remove_if_there(&waiting);
-    let marked = gc::run(context, &GcArgs::mark_only());
+    // A start that failed early has left the UUID of the pod before it, or none.
+    let marked = match pod_file::running(&name) {
+        Ok(uuid) => gc::mark_one(context, uuid.parse()?),
+        Err(_) => Ok(()),
+    };
     removed?;
-    marked
+    marked.map(|()| ExitCode::SUCCESS)
 }
 
 /// Why the pod has ended; see "Environment Variables Set or Propagated by the Service Manager" in systemd.exec(5).
