@@ -110,6 +110,12 @@ pub fn get(host: &'static Host, url: &str) -> Output {
     host.exec("curl").args(CURL).arg(url).output()
 }
 
+/// The same, until there is an answer.
+#[must_use]
+pub fn get_eventually(host: &'static Host, url: &str) -> Output {
+    eventually("an answer", || Some(get(host, url)).filter(|answer| answer.code == 0))
+}
+
 /// What the host still has of the networks of the pod `uuid`, one a line: nothing, when all was undone.
 #[must_use]
 pub fn leftovers(host: &Host, uuid: &str) -> String {

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 use tests::case::{Case, Stage1, eventually};
-use tests::host::{Host, Output};
-use tests::network::{Neighbour, get, leftovers, number};
+use tests::network::{Neighbour, get, get_eventually, leftovers, number};
 
 use crate::kvm::assert_nothing_is_left;
 use crate::network::{
@@ -22,11 +21,6 @@ fn end(case: &Case, uuid: &str) {
     case.rkt(["rm", uuid]).ok();
     assert_eq!(leftovers(case.host(), uuid), "");
     assert_nothing_is_left(case, uuid);
-}
-
-/// Its server forks after it has said that it is up.
-fn wait_for(host: &'static Host, url: &str) -> Output {
-    eventually("an answer", || Some(get(host, url)).filter(|answer| answer.code == 0))
 }
 
 /// Insists that the bulk arrives as it was, from the neighbour in the pod and from the pod at the neighbour.
@@ -60,7 +54,8 @@ fn ports_lead_into_the_machine_from_everywhere() {
     let image = server_image(&case);
     let _pod = start(&case, "pod", &[&flags[0], &flags[1], &flags[2], &image]);
     let uuid = case.uuid();
-    let of_host = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    // Its server forks after it has said that it is up.
+    let of_host = get_eventually(host, &format!("http://127.0.0.1:{port}/"));
     all_answer(
         &uuid,
         vec![
@@ -93,10 +88,10 @@ fn ports_lead_into_the_machine_from_everywhere() {
         ],
     );
     shows_its_addresses(&case, &uuid, n);
-    let _of_host = serve_on_host(&case, port);
+    let _of_host = serve_on_host(&case, port, "of the host");
     case.rkt(["stop", &uuid]).ok();
     eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
-    let after = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    let after = get_eventually(host, &format!("http://127.0.0.1:{port}/"));
     all_answer("of the host", vec![("localhost, behind the end of the machine", after)]);
     end(&case, &uuid);
 }
@@ -154,7 +149,7 @@ fn a_machine_joins_macvlan_and_bridge() {
     let eth0 = interfaces.stdout.lines().filter(|line| line.contains("eth0    inet6 fe80:"));
     let eth0: Vec<&str> = eth0.filter_map(|line| line.split_whitespace().nth(3)).collect();
     assert_eq!(eth0, ["fe80::77/64"], "{interfaces}");
-    let of_host = wait_for(host, &format!("http://127.0.0.1:{port}/"));
+    let of_host = get_eventually(host, &format!("http://127.0.0.1:{port}/"));
     all_answer(&uuid, vec![("localhost", of_host)]);
     for v6 in [false, true] {
         let here = if v6 { format!("http://[fd77:{n}::100]/") } else { format!("http://10.77.{n}.100/") };

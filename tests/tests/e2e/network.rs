@@ -67,10 +67,10 @@ pub(crate) fn end(case: &Case, uuid: &str) {
     assert_eq!(leftovers(case.host(), uuid), "", "left of {uuid}");
 }
 
-/// A web server of the host itself that answers `of the host` at a port of `localhost`, unless a pod has the port.
-pub(crate) fn serve_on_host(case: &Case, port: u32) -> Running {
+/// A web server of the host itself that answers `text` at a port of `localhost`, unless a pod has the port.
+pub(crate) fn serve_on_host(case: &Case, port: u32, text: &str) -> Running {
     let (place, directory) = (format!("127.0.0.1:{port}"), case.tmp("of-host"));
-    case.host().write(&format!("{directory}/index.html"), "of the host");
+    case.host().write(&format!("{directory}/index.html"), text);
     case.host().exec("busybox").args(["httpd", "-f", "-p", &place, "-h", &directory]).spawn()
 }
 

@@ -2,9 +2,8 @@
 
 use serde_json::json;
 use tests::case::{Case, Stage1, eventually};
-use tests::host::{Host, Output};
 use tests::images;
-use tests::network::{Neighbour, get, leftovers, number};
+use tests::network::{Neighbour, get, get_eventually, leftovers, number};
 
 use crate::network::{all_answer, behind_the_host, end, get_inside, serve_on_host, server_image, start};
 
@@ -44,16 +43,14 @@ fn a_port_leads_to_the_host_again_when_its_pod_is_marked() {
     let case = Case::new(Stage1::Nspawn).with_data().with_net("--net=default");
     let port = 20_000 + number() * 10;
     let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
-    let _server = serve_on_host(&case, port);
+    let _server = serve_on_host(&case, port, "of the host");
     let (uuid, url) = (case.uuid(), format!("http://127.0.0.1:{port}/"));
     all_answer(&uuid, vec![("the pod", get(case.host(), &url))]);
     case.rkt(["stop", &uuid]).ok();
     eventually("the pod's end", || (case.state(&uuid) == "exited").then_some(()));
     case.rkt(["gc", "--mark-only"]).ok();
     assert_eq!(case.state(&uuid), "exited garbage");
-    eventually("an answer of the host", || {
-        get(case.host(), &url).stdout.contains("of the host").then_some(())
-    });
+    all_answer("of the host", vec![("localhost, afterwards", get_eventually(case.host(), &url))]);
     case.rkt(["rm", &uuid]).ok();
     assert_eq!(leftovers(case.host(), &uuid), "");
 }
@@ -142,7 +139,7 @@ fn a_service_has_its_network_beside_its_sockets() {
     let uuid = case.uuid();
     all_answer(
         &uuid,
-        vec![("the server of the pod", eventually_get(host, &format!("http://127.0.0.1:{port}/")))],
+        vec![("the server of the pod", get_eventually(host, &format!("http://127.0.0.1:{port}/")))],
     );
     let activated = host.exec("perl").args(tcp("127.0.0.1", port + 1)).output();
     all_answer("from the socket", vec![("the socket of the unit", activated)]);
@@ -153,10 +150,6 @@ fn a_service_has_its_network_beside_its_sockets() {
     eventually("the pod's end", || (case.state(&uuid).starts_with("exited")).then_some(()));
     case.rkt(["rm", &uuid]).ok();
     assert_eq!(leftovers(host, &uuid), "");
-}
-
-fn eventually_get(host: &'static Host, url: &str) -> Output {
-    eventually("an answer", || Some(get(host, url)).filter(|output| output.code == 0))
 }
 
 fn tcp(address: &str, port: u32) -> Vec<String> {
@@ -205,9 +198,8 @@ fn the_way_of_localhost_leads_nowhere_else() {
         .with_net(&format!("--net=ptp{n}"));
     let host = case.host();
     let port = 20_000 + n * 10;
-    host.write(&case.tmp("www/index.html"), "a secret of the host");
     let secret = format!("127.0.0.1:{}", port + 1);
-    let _server = host.exec("busybox").args(["httpd", "-f", "-p", &secret, "-h", &case.tmp("www")]).spawn();
+    let _server = serve_on_host(&case, port + 1, "a secret of the host");
     let _pod = start(&case, "pod", &[&format!("--port=http:{port}"), &server_image(&case)]);
     let uuid = case.uuid();
     let url = format!("http://127.0.0.1:{port}/");
