@@ -27,7 +27,7 @@ pub fn stop(stop: &Stop) -> Result<()> {
             (true, Err(Error::Refused(_))) => {}
             (_, Err(error)) => return Err(error),
         }
-        // The monitor of a machine would have done it.
+        // The monitor of a machine, which does so at the end of one, was killed.
         return networks::release_ports(stop.uuid);
     }
     let nspawn = Member::recorded(&dir, stop.uuid)?;

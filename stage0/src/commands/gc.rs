@@ -42,10 +42,7 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
 /// Marks the pod `uuid`, if it has ended, and no other.
 pub(crate) fn mark_one(context: &Context, uuid: PodUuid) -> Result<()> {
     let collector = Collector::new(context)?;
-    match collector.pods.get(uuid)? {
-        Some(pod) if pod.state == State::Exited => collector.mark_exited(pod),
-        _ => Ok(()),
-    }
+    collector.pods.get(uuid)?.map_or(Ok(()), |pod| collector.mark_if_exited(pod))
 }
 
 /// One run. Each step tells whether a pod gave trouble; that keeps no other pod from being dealt with.
@@ -80,10 +77,7 @@ impl<'a> Collector<'a> {
 
     /// Marks what exited, and what was given up before it ran.
     fn mark(&self) -> Result<bool> {
-        let exited = self.each(Place::Run, |pod| match pod.state {
-            State::Exited => self.mark_exited(pod),
-            _ => Ok(()),
-        })?;
+        let exited = self.each(Place::Run, |pod| self.mark_if_exited(pod))?;
         let aborted = self.each(Place::Prepare, |pod| match pod.state {
             State::AbortedPrepare => self.move_to_garbage(pod, "failed prepare"),
             _ => Ok(()),
@@ -102,7 +96,10 @@ impl<'a> Collector<'a> {
     }
 
     /// Marks a pod that has ended. Its ports lead to the host again.
-    fn mark_exited(&self, pod: Pod) -> Result<()> {
+    fn mark_if_exited(&self, pod: Pod) -> Result<()> {
+        if pod.state != State::Exited {
+            return Ok(());
+        }
         let released = network::ports::release(pod.uuid);
         self.move_to_garbage(pod, "pod")?;
         Ok(released?)

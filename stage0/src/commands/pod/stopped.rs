@@ -19,27 +19,25 @@ pub(crate) struct StoppedArgs {
 pub(crate) fn run(context: &Context, args: &StoppedArgs) -> Result<ExitCode> {
     context.require_root()?;
     let name: PodName = args.name.parse()?;
-    if let Some(status) = status(&name) {
+    // A start that failed early has left the UUID of the pod before it, or none.
+    let uuid = pod_file::running(&name).ok();
+    if let Some(status) = uuid.as_deref().and_then(|uuid| status(&name, uuid)) {
         tell(&format!("STATUS={status}"));
     }
     let waiting = pod_file::waiting_file(&name);
     let removed = remove_if_there(&waiting);
-    // A start that failed early has left the UUID of the pod before it, or none.
-    let marked = match pod_file::running(&name) {
-        Ok(uuid) => gc::mark_one(context, uuid.parse()?),
-        Err(_) => Ok(()),
-    };
+    let marked = uuid.map_or(Ok(()), |uuid| gc::mark_one(context, uuid.parse()?));
     removed?;
-    marked.map(|()| ExitCode::SUCCESS)
+    marked?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Why the pod has ended; see "Environment Variables Set or Propagated by the Service Manager" in systemd.exec(5).
 /// `None` when the status of the unit says it already: what stage0 and the stage1 fail with.
-fn status(name: &PodName) -> Option<String> {
+fn status(name: &PodName, uuid: &str) -> Option<String> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let (result, code, status) = (variable("SERVICE_RESULT"), variable("EXIT_CODE"), variable("EXIT_STATUS"));
     let waiting = std::fs::read_to_string(pod_file::waiting_file(name)).ok();
-    let uuid = pod_file::running(name).ok()?;
     match (result.as_str(), waiting) {
         ("success", _) => Some(format!("Pod {uuid} has ended")),
         ("timeout", Some(waiting)) => {
