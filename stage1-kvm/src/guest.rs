@@ -9,7 +9,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
 use supervisor::client::window_size;
-use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, StreamOf, Terminal, Volume, unblocked};
+use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, Terminal, Volume, unblocked};
+use supervisor::PodSpec;
 
 /// Bytes of randomness for the guest.
 const SEED: usize = 64;
@@ -17,8 +18,10 @@ const SEED: usize = 64;
 /// What is connected to the guest.
 #[derive(Debug)]
 pub(crate) struct Outside {
-    /// `journal` and `records`, sockets for entries, and `stdout-APP`, `stderr-APP`, streams of the journal.
-    pub(crate) inherited: Vec<(String, OwnedFd)>,
+    /// The pod.
+    pub(crate) pod: PodSpec,
+    /// The journal's socket for entries.
+    pub(crate) journal: Option<OwnedFd>,
     /// An app reads our standard input.
     pub(crate) interactive: bool,
     /// Standard input is a terminal that becomes the guest's.
@@ -51,6 +54,8 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
     let step = || "connect the guest's streams".to_owned();
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut start = Start {
+        pod: outside.pod,
+        records: link.hear(),
         writable_sys: outside.writable_sys,
         mounts: outside.mounts,
         image: outside.image,
@@ -72,12 +77,7 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
             start.stdio[slot] = Some(link.carry(output, Flow::Write, Kind::Bytes));
         }
     }
-    for (name, fd) in outside.inherited {
-        let kind =
-            if ["journal", "records"].contains(&name.as_str()) { Kind::Datagrams } else { Kind::Bytes };
-        let stream = link.carry(fd, Flow::Write, kind);
-        start.inherited.push(StreamOf { name, stream, kind });
-    }
+    start.journal = outside.journal.map(|socket| link.carry(socket, Flow::Write, Kind::Datagrams));
     let mut notifications = None;
     if outside.notify {
         let (ours, theirs) = UnixDatagram::pair().step(step)?;

@@ -47,7 +47,7 @@ pub(crate) struct Monitor {
     pub(crate) hypervisor: Running,
     /// None where the guest has its files from an image.
     pub(crate) file_server: Option<FileServer>,
-    pub(crate) records: Option<Records>,
+    pub(crate) records: Records,
     /// Told when the guest asks.
     pub(crate) start: Option<Start>,
     /// The stream of the terminal.
@@ -85,22 +85,21 @@ enum Watched {
     Signals,
     Hypervisor,
     FileServer,
-    Records,
     Notifications,
     Socket(usize),
 }
 
 impl Monitor {
-    /// Runs the pod and returns its exit status. Helpers are gone then, whatever has happened.
-    pub(crate) fn run(mut self) -> Result<u8> {
+    /// Runs the pod and returns its exit status. Helpers are gone then, whatever has happened; `meanwhile` is done while they go.
+    pub(crate) fn run(mut self, meanwhile: impl FnOnce()) -> Result<u8> {
         let result = self.watch();
-        let result = result.and_then(|status| {
+        if result.is_ok() {
             self.deliver();
-            self.write_down()?;
-            Ok(status)
-        });
+        }
         // The file server ends with its connection, while the hypervisor gives the memory back.
         self.file_server.iter().for_each(FileServer::disconnect);
+        self.hypervisor.kill();
+        meanwhile();
         self.hypervisor.end(Duration::ZERO);
         self.file_server.iter_mut().for_each(FileServer::end);
         result
@@ -109,7 +108,7 @@ impl Monitor {
     fn watch(&mut self) -> Result<u8> {
         let mut next_ping = self.watchdog.map(|_| Instant::now());
         loop {
-            while let Some(event) = self.link.next_event() {
+            while let Some(event) = self.link.next_event().map_err(|error| broken(&error))? {
                 self.hear(event)?;
             }
             if let State::Ended(status) = self.state {
@@ -147,7 +146,6 @@ impl Monitor {
         ];
         let server = self.file_server.iter().map(|server| server.running.as_fd());
         watched.extend(server.map(|fd| (Watched::FileServer, fd, PollFlags::IN)));
-        watched.extend(self.records.iter().map(|records| (Watched::Records, records.as_fd(), PollFlags::IN)));
         if self.state == State::Running {
             watched.push((Watched::Control, self.control.as_fd(), PollFlags::IN));
         }
@@ -191,7 +189,6 @@ impl Monitor {
             Watched::Signals => self.hear_signals()?,
             Watched::Notifications => self.pass_notifications(),
             Watched::Hypervisor => return self.machine_is_gone(),
-            Watched::Records => self.write_down()?,
             Watched::FileServer => return self.file_server_is_gone(),
         }
         Ok(())
@@ -211,13 +208,10 @@ impl Monitor {
         )))
     }
 
-    fn write_down(&self) -> Result<()> {
-        self.records.as_ref().map_or(Ok(()), Records::write_down)
-    }
-
     fn hear(&mut self, event: Event) -> Result<()> {
         let json = match event {
             Event::Notice(json) => json,
+            Event::Told(json) => return self.records.write_down(&json),
             // The hypervisor's end tells more, and it is about to come.
             Event::Closed => return self.machine_is_gone(),
         };
@@ -342,7 +336,6 @@ impl Monitor {
                         self.pass_notifications();
                         true
                     }
-                    Watched::Records => self.write_down().is_ok(),
                     Watched::Link(_)
                     | Watched::Vsock
                     | Watched::Control

@@ -183,6 +183,13 @@ impl Running {
         self.ended.as_deref()
     }
 
+    /// Kills it, and does not wait for its end.
+    pub(crate) fn kill(&mut self) {
+        if self.has_ended().is_none() {
+            let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+        }
+    }
+
     /// Waits for its end, and kills it when it takes longer than `patience`.
     pub(crate) fn end(&mut self, patience: Duration) {
         let deadline = Instant::now() + patience;

@@ -20,6 +20,7 @@ use supervised::apps;
 use supervised::descriptors::{listen_for_control, share_out};
 use supervised::metadata;
 use supervised::networks::{self, Home};
+use supervisor::PodSpec;
 use supervisor::client::RawMode;
 use supervisor::link::{Link, Side};
 use sys::mount::{Attributes, Propagation};
@@ -83,19 +84,20 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let sockets = share_out(&pod, &mut specs, systemd::listen::take());
     apps::mount_volumes(&pod, &mut specs)?;
     apps::refuse_devices(&specs)?;
-    apps::make_directories(&pod, &specs)?;
+    apps::make_places(&pod, &specs)?;
     if run.mutable {
         share_later_mounts(&pod)?;
     }
     let sysctls = sysctls::of(&pod, run)?.all();
-    apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))?;
+    let mut written = apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))?;
     pod.current
         .dir
         .write("stage1/rootfs/etc/machine-id", format!("{}\n", uuid.replace('-', "")).as_bytes())?;
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
-        Ok(true) => apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname())),
+        Ok(true) => apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))
+            .map(|again| written = again),
         announced => announced.map(|_| ()),
     };
     let names = NameFiles {
@@ -119,15 +121,16 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         .and_then(|()| Ok(pod.current.dir.open_directory("stage1/rootfs")?))
         .and_then(|root| names.prepare(root.as_fd()))
         .and_then(|()| HostSocket::take(sockets))
-        .and_then(|sockets| monitor(&pod, run, &parts, sockets, &clock))
+        .and_then(|sockets| monitor(&pod, run, &parts, written, sockets, &clock))
         .and_then(|(monitor, raw)| {
             let registered = register(&name, run, &group);
-            let status = monitor.run();
+            let status = monitor.run(|| {
+                if registered {
+                    // machined finds out by itself, later.
+                    let _ = systemd::machined::unregister(&name);
+                }
+            });
             drop(raw);
-            if registered {
-                // machined finds out by itself, later.
-                let _ = systemd::machined::unregister(&name);
-            }
             status
         });
     match ended {
@@ -204,6 +207,7 @@ fn monitor(
     pod: &Pod,
     run: &Run,
     parts: &Parts<'_>,
+    written: PodSpec,
     sockets: Vec<HostSocket>,
     clock: &Clock,
 ) -> Result<(Monitor, Option<RawMode>)> {
@@ -219,6 +223,7 @@ fn monitor(
     let null = open("/dev/null", OFlags::RDWR)?;
     let (mut complaints, to_complaints) = Complaints::new(run.debug)?;
     let words = to_complaints.as_fd();
+    let records = Records::open(pod)?;
     // Before signals are kept back: an image may take long.
     let files = source.provide(pod, run, specs, [null.as_fd(), words, words], &mut complaints)?;
     let (mut link, vsock, control_theirs) = open_link(run, settings)?;
@@ -274,18 +279,12 @@ fn monitor(
     let hypervisor = command.spawn(&descriptors)?;
     // No streams of the journal, which takes what comes over them for the monitor's own words: it may look for the pod's
     // control group too late, when the monitor has ended. Entries name their pod.
-    let entries = journal::socket().ok().map(|socket| ("journal".to_owned(), OwnedFd::from(socket)));
-    let (records, told) = match &files.image {
-        None => (None, None),
-        Some(_) => {
-            let (records, told) = Records::new(specs.iter().map(|spec| spec.name.clone()).collect())?;
-            (Some(records), Some(("records".to_owned(), told)))
-        }
-    };
+    let journal = journal::socket().ok().map(OwnedFd::from);
     // In an image nothing is a mount of the host's.
     let mounted = specs.iter().filter(|_| files.image.is_none());
     let outside = Outside {
-        inherited: entries.into_iter().chain(told).collect(),
+        pod: written,
+        journal,
         interactive: run.interactive,
         terminal,
         notify: notifier.is_some(),

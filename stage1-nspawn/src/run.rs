@@ -64,7 +64,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
-        Ok(true) => apps::write_files(&pod, run, &specs, &within, "nspawn", None),
+        Ok(true) => apps::write_files(&pod, run, &specs, &within, "nspawn", None).map(|_| ()),
         announced => announced.map(|_| ()),
     };
     let started = announced.and_then(|()| {

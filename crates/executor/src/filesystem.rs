@@ -69,8 +69,11 @@ struct Prepared {
 const PREPARED: [Prepared; 3] = [
     Prepared { source: "/etc/rkt-resolv.conf", target: "/etc/resolv.conf", over_volumes: true },
     Prepared { source: "/etc/rkt-hosts", target: "/etc/hosts", over_volumes: true },
-    Prepared { source: "/etc/hostname", target: "/etc/hostname", over_volumes: false },
+    HOSTNAME,
 ];
+
+const HOSTNAME: Prepared =
+    Prepared { source: "/etc/hostname", target: "/etc/hostname", over_volumes: false };
 
 /// Only where the app has none.
 const HOSTS_FALLBACK: Prepared =
@@ -79,19 +82,24 @@ const HOSTS_FALLBACK: Prepared =
 pub(crate) const READ_ONLY: Attributes =
     Attributes { read_only: Some(true), no_suid: None, no_dev: None, no_exec: None, propagation: None };
 
-/// Makes the directories of the image at `root` that the view of the app needs, where they are missing. They are made in any case: who
-/// shares the root with a machine does it here, where it takes no requests.
+/// Makes what the view of the app needs of the image at `root`, where it is missing: directories, and the place of the host name, which
+/// every app has. All of it is made in any case: who shares the root with a machine does it here, where it takes no requests.
 ///
 /// # Errors
-/// When something else stands in their place.
-pub fn make_directories(root: BorrowedFd<'_>, spec: &AppSpec) -> Result<(), Failed> {
-    View { root, spec }.directories()
+/// When something else stands in a place.
+pub fn make_places(root: BorrowedFd<'_>, spec: &AppSpec) -> Result<(), Failed> {
+    let view = View { root, spec };
+    view.directories()?;
+    if !view.is_covered(HOSTNAME.target) {
+        view.place_for_file(HOSTNAME.target).step(|| format!("make {} in the app's root", HOSTNAME.target))?;
+    }
+    view.mtab()
 }
 
 /// Builds the view of the app at `root` in the mount namespace of this process and moves the process into it.
 pub(crate) fn build(root: &Path, spec: &AppSpec, sockets: Sockets<'_>) -> Result<(), Failed> {
     mount::set_propagation_everywhere(Propagation::Slave).step(|| "leave the pod's mounts".to_owned())?;
-    let below = sys::path::open_directory(root).step(|| format!("open {}", root.display()))?;
+    let below = sys::path::hold_directory(root).step(|| format!("open {}", root.display()))?;
     let tree = mount::clone_tree(below.as_fd(), true).step(|| "clone the root file system".to_owned())?;
     mount::attach(tree.as_fd(), below.as_fd()).step(|| "attach the root file system".to_owned())?;
     let view = View { root: tree.as_fd(), spec };
@@ -258,16 +266,18 @@ impl View<'_> {
         if self.open(HOSTS_FALLBACK.target).is_err() {
             self.prepared(&HOSTS_FALLBACK)?;
         }
-        if !self.is_covered("/etc") {
-            let etc = self.directory("/etc", 0o755)?;
-            match rustix::fs::symlinkat("../proc/self/mounts", etc, "mtab") {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    return Err(Failed { step: "make the link /etc/mtab".to_owned(), errno });
-                }
-            }
+        self.mtab()
+    }
+
+    fn mtab(&self) -> Result<(), Failed> {
+        if self.is_covered("/etc") {
+            return Ok(());
         }
-        Ok(())
+        let etc = self.directory("/etc", 0o755)?;
+        match rustix::fs::symlinkat("../proc/self/mounts", etc, "mtab") {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(Failed { step: "make the link /etc/mtab".to_owned(), errno }),
+        }
     }
 
     /// Binds a file that the stage1 has prepared, if it has. Nothing is created in what the user has attached.

@@ -23,7 +23,7 @@ mod step;
 pub mod users;
 
 pub use error::SetupError;
-pub use filesystem::{NOTIFY_SOCKET, Sockets, make_directories};
+pub use filesystem::{NOTIFY_SOCKET, Sockets, make_places};
 pub use launch::{Mounts, Outcome, Process, Report, SETUP_FAILED, Spawned, become_app, spawn};
 pub use spec::AppSpec;
 pub use step::{Failed, Step};

@@ -58,14 +58,14 @@ pub fn mount_volumes(pod: &Pod, specs: &mut [AppSpec]) -> Result<()> {
     Ok(())
 }
 
-/// Makes what is missing in the roots of apps that a machine will use. See [`executor::make_directories`].
+/// Makes what is missing in the roots of apps that a machine will use. See [`executor::make_places`].
 ///
 /// # Errors
 /// Its own.
-pub fn make_directories(pod: &Pod, specs: &[AppSpec]) -> Result<()> {
+pub fn make_places(pod: &Pod, specs: &[AppSpec]) -> Result<()> {
     for spec in specs {
         let root = app_root(pod, &spec.name)?;
-        let made = executor::make_directories(root.as_fd(), spec);
+        let made = executor::make_places(root.as_fd(), spec);
         made.map_err(|failed| Error::App { app: spec.name.clone(), source: failed.into() })?;
     }
     Ok(())
@@ -92,6 +92,7 @@ pub(crate) fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
 }
 
 /// Writes what the supervisor, other entrypoints and other programs read. The supervisor sets `sysctls`, and `hostname` if there is one.
+/// Returns what it reads.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -102,7 +103,7 @@ pub fn write_files(
     sysctls: &Parameters,
     flavor: &str,
     hostname: Option<String>,
-) -> Result<()> {
+) -> Result<PodSpec> {
     let dir = &pod.current.dir;
     for spec in specs {
         let path = format!("stage1/rootfs/rkt/env/{}", spec.name);
@@ -132,5 +133,6 @@ pub fn write_files(
             .step(|| "hand the apps to the supervisor".to_owned())?;
     }
     stage1::runtime_config::write(pod, run)?;
-    Ok(pod.current.write_flavor(flavor)?)
+    pod.current.write_flavor(flavor)?;
+    Ok(pod_spec)
 }

@@ -15,9 +15,9 @@ use crate::app::{App, Ending, Shared, Source};
 use crate::cgroup::PodGroup;
 use crate::inherited::Inherited;
 use crate::log::{Console, Line, Log};
-use crate::pod::{POD_SPEC_PATH, PodSpec};
+use crate::pod::PodSpec;
 use crate::session::{Session, Wish};
-use crate::status::Status;
+use crate::status::{Record, Status};
 
 /// Connections to the control socket at one time.
 const SESSIONS_MAX: usize = 128;
@@ -27,21 +27,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 type Error = Box<dyn std::error::Error>;
 
-/// Runs the pod of this process to its end and returns its exit status.
+/// Runs the pod of this process, as `spec` says, to its end and returns its exit status.
 ///
 /// # Errors
 /// What kept it from starting.
-pub(crate) fn run(mut inherited: Inherited) -> Result<u8, Error> {
+pub(crate) fn run(spec: PodSpec, mut inherited: Inherited) -> Result<u8, Error> {
     let started = Instant::now();
     // Before anything of an image can run, and for all that will.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     // When whoever built the container is killed, the pod goes with it: it holds the lock, and passes on the exit status.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let signals = sys::signal::receive_all()?;
-    let text =
-        std::fs::read(POD_SPEC_PATH).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
-    let spec = PodSpec::parse(&text).map_err(|error| format!("Cannot use {POD_SPEC_PATH}: {error}"))?;
-    drop(text);
     install_baseline(&spec)?;
     if let Some(hostname) = &spec.hostname {
         rustix::system::sethostname(hostname.as_bytes())
@@ -55,7 +51,7 @@ pub(crate) fn run(mut inherited: Inherited) -> Result<u8, Error> {
     let console = [Console::new(rustix::stdio::stdout())?, Console::new(rustix::stdio::stderr())?];
     let mut shared = Shared {
         log: Log::new(&spec.uuid, started, console, journal),
-        status: Status::open(Path::new("/rkt"), records)?,
+        status: records.map_or_else(|| Status::open(Path::new("/rkt")), |socket| Ok(Status::Told(socket)))?,
         inherited,
         grace: Duration::from_millis(spec.stop_grace_ms),
     };
@@ -355,7 +351,7 @@ impl Engine {
         drop(app);
         self.give_up(&crate::app::root(name), &mounts)?;
         self.group.remove(name)?;
-        self.shared.status.forget(name)?;
+        self.shared.status.record(&Record::Forgotten { app: name.to_owned() })?;
         Ok(())
     }
 
@@ -431,7 +427,7 @@ impl Engine {
 
     fn set_ready(&mut self, ready: bool) {
         self.is_ready = ready;
-        if let Err(errno) = self.shared.status.set_ready(ready) {
+        if let Err(errno) = self.shared.status.record(&Record::Ready { ready }) {
             self.say(4, &format!("Cannot set the pod's readiness: {}", executor::program::describe(errno)));
         }
     }

@@ -35,12 +35,13 @@ pub fn main() -> std::process::ExitCode {
     if guest::is_first() {
         return guest::main();
     }
-    supervise(Inherited::take()).into()
+    supervise(PodSpec::read(), Inherited::take()).into()
 }
 
 /// Runs the pod of this process to its end and returns its exit status.
-fn supervise(inherited: Inherited) -> u8 {
-    engine::run(inherited).unwrap_or_else(|error| {
+fn supervise(spec: Result<PodSpec, String>, inherited: Inherited) -> u8 {
+    let status = spec.map_err(Into::into).and_then(|spec| engine::run(spec, inherited));
+    status.unwrap_or_else(|error| {
         // Nobody to tell when standard error is gone.
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("supervisor: {error}\n"));
         FAILED

@@ -1,4 +1,4 @@
-//! What a pod is, as a stage1 tells it to the supervisor: `/rkt/apps.json` in the stage1's root.
+//! What a pod is, as a stage1 tells it to the supervisor: `/rkt/apps.json` in the stage1's root, or a part of the order to start.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const POD_SPEC_PATH: &str = "/rkt/apps.json";
 
 /// Everything the supervisor must know about its pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PodSpec {
     /// The pod's UUID, for journal entries.
@@ -58,7 +58,10 @@ pub enum PodSpecError {
 }
 
 /// Whether an app can be called so.
-pub(crate) fn check_name(name: &str) -> Result<(), PodSpecError> {
+///
+/// # Errors
+/// When it cannot: the name is no ACName.
+pub fn check_name(name: &str) -> Result<(), PodSpecError> {
     let is_plain = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
@@ -66,6 +69,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), PodSpecError> {
 }
 
 impl PodSpec {
+    /// Reads that of this pod.
+    pub(crate) fn read() -> Result<Self, String> {
+        let text =
+            std::fs::read(POD_SPEC_PATH).map_err(|error| format!("Cannot read {POD_SPEC_PATH}: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("Cannot use {POD_SPEC_PATH}: {error}"))
+    }
+
     /// Reads and checks a spec.
     pub fn parse(json: &[u8]) -> Result<Self, PodSpecError> {
         let spec: PodSpec = serde_json::from_slice(json)?;

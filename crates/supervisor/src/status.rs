@@ -7,7 +7,7 @@
 //! /rkt/supervisor-status       a link to "ready", for as long as the pod is
 //! ```
 //!
-//! Where that root is a machine's own, each change is also told ([`Record`]), and made once more on the host.
+//! Where that root is a machine's own, changes are told to the host ([`Record`]), which has the files.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -69,107 +69,85 @@ impl Record {
     }
 }
 
-/// The directory `/rkt`.
+/// Where changes go.
 #[derive(Debug)]
-pub struct Status {
-    directory: OwnedFd,
-    told: Option<OwnedFd>,
+pub enum Status {
+    /// To files.
+    Files {
+        /// The directory `/rkt`.
+        directory: OwnedFd,
+        /// `status` in it.
+        of_apps: OwnedFd,
+    },
+    /// Over this datagram socket, to whoever has the files.
+    Told(OwnedFd),
 }
 
 impl Status {
-    /// Opens `directory` and makes `status` in it. Changes are told to the datagram socket `told`.
+    /// Opens `directory` and makes `status` in it.
     ///
     /// # Errors
     /// When there is no such directory.
-    pub fn open(directory: &Path, told: Option<OwnedFd>) -> Result<Self, Errno> {
+    pub fn open(directory: &Path) -> Result<Self, Errno> {
         let directory = sys::path::open_directory(directory)?;
         match rustix::fs::mkdirat(&directory, "status", Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(Status { directory, told }),
-            Err(error) => Err(error),
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
         }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let of_apps = rustix::fs::openat(&directory, "status", flags, Mode::empty())?;
+        Ok(Status::Files { directory, of_apps })
     }
 
-    /// Makes a change that has been told.
+    /// Records a change. The name of the app must be known to be one.
     ///
     /// # Errors
-    /// When a file cannot be written. The name of the app must be known to be one.
-    pub fn apply(&self, record: &Record) -> Result<(), Errno> {
-        match record {
-            Record::Created { app } => self.created(app),
-            Record::Started { app } => self.started(app),
-            Record::Exited { app, status } => self.exited(app, *status),
-            Record::StartsAgain { app } => self.starts_again(app),
-            Record::Forgotten { app } => self.forget(app),
-            Record::Ready { ready } => self.set_ready(*ready),
-        }
-    }
-
-    fn tell(&self, record: &Record) -> Result<(), Errno> {
-        let Some(told) = &self.told else { return Ok(()) };
-        let json = serde_json::to_vec(record).map_err(|_| Errno::INVAL)?;
-        rustix::net::send(told, &json, SendFlags::NOSIGNAL)?;
-        Ok(())
-    }
-
-    /// Records that `app` has been made.
-    pub(crate) fn created(&self, app: &str) -> Result<(), Errno> {
-        self.remove(app)?;
-        write(self.directory.as_fd(), &format!("status/{app}-created"), b"")?;
-        self.tell(&Record::Created { app: app.to_owned() })
-    }
-
-    /// Records nothing of `app` any more.
-    pub(crate) fn forget(&self, app: &str) -> Result<(), Errno> {
-        self.remove(app)?;
-        self.tell(&Record::Forgotten { app: app.to_owned() })
-    }
-
-    fn remove(&self, app: &str) -> Result<(), Errno> {
-        for place in ["", "-created", "-started"] {
-            match rustix::fs::unlinkat(&self.directory, format!("status/{app}{place}"), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
+    /// When a file cannot be written, or nobody listens.
+    pub fn record(&self, record: &Record) -> Result<(), Errno> {
+        let (directory, of_apps) = match self {
+            Status::Files { directory, of_apps } => (directory.as_fd(), of_apps.as_fd()),
+            Status::Told(socket) => {
+                let json = serde_json::to_vec(record).map_err(|_| Errno::INVAL)?;
+                rustix::net::send(socket, &json, SendFlags::NOSIGNAL)?;
+                return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    /// Records that the program of `app` runs.
-    pub(crate) fn started(&self, app: &str) -> Result<(), Errno> {
-        write(self.directory.as_fd(), &format!("status/{app}-started"), b"")?;
-        self.tell(&Record::Started { app: app.to_owned() })
-    }
-
-    /// Records how `app` ended. Whoever sees the file sees all of it.
-    pub(crate) fn exited(&self, app: &str, status: u8) -> Result<(), Errno> {
-        let temporary = format!("status/.{app}");
-        write(self.directory.as_fd(), &temporary, status.to_string().as_bytes())?;
-        let place = format!("status/{app}");
-        rustix::fs::renameat(&self.directory, &temporary, &self.directory, place)?;
-        self.tell(&Record::Exited { app: app.to_owned(), status })
-    }
-
-    /// Takes the record of an end back: `app` starts again.
-    pub(crate) fn starts_again(&self, app: &str) -> Result<(), Errno> {
-        match rustix::fs::unlinkat(&self.directory, format!("status/{app}"), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.tell(&Record::StartsAgain { app: app.to_owned() }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Tells that the pod is ready, or is no longer.
-    pub(crate) fn set_ready(&self, ready: bool) -> Result<(), Errno> {
-        let name = "supervisor-status";
-        let result = if ready {
-            rustix::fs::symlinkat("ready", &self.directory, name)
-        } else {
-            rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())
         };
-        match result {
-            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => self.tell(&Record::Ready { ready }),
-            Err(error) => Err(error),
+        match record {
+            Record::Created { app } => {
+                forget(of_apps, app)?;
+                write(of_apps, &format!("{app}-created"), b"")
+            }
+            Record::Started { app } => write(of_apps, &format!("{app}-started"), b""),
+            Record::Exited { app, status } => exited(of_apps, app, *status),
+            Record::StartsAgain { app } => remove(of_apps, app),
+            Record::Forgotten { app } => forget(of_apps, app),
+            Record::Ready { ready: true } => {
+                match rustix::fs::symlinkat("ready", directory, "supervisor-status") {
+                    Ok(()) | Err(Errno::EXIST) => Ok(()),
+                    Err(errno) => Err(errno),
+                }
+            }
+            Record::Ready { ready: false } => remove(directory, "supervisor-status"),
         }
     }
+}
+
+fn forget(of_apps: BorrowedFd<'_>, app: &str) -> Result<(), Errno> {
+    ["", "-created", "-started"].into_iter().try_for_each(|end| remove(of_apps, &format!("{app}{end}")))
+}
+
+fn remove(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whoever sees the file sees all of it.
+fn exited(of_apps: BorrowedFd<'_>, app: &str, status: u8) -> Result<(), Errno> {
+    let temporary = format!(".{app}");
+    write(of_apps, &temporary, status.to_string().as_bytes())?;
+    rustix::fs::renameat(of_apps, &temporary, of_apps, app)
 }
 
 fn write(directory: BorrowedFd<'_>, name: &str, text: &[u8]) -> Result<(), Errno> {
@@ -188,72 +166,70 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixDatagram;
 
-    #[test]
-    fn files() {
-        let dir = tempfile::tempdir().unwrap();
-        let status = Status::open(dir.path(), None).unwrap();
-        status.created("web").unwrap();
-        status.started("web").unwrap();
-        status.exited("web", 143).unwrap();
-        status.exited("web", 3).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("status/web")).unwrap(), "3");
-        let mut names: Vec<_> = std::fs::read_dir(dir.path().join("status"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["web", "web-created", "web-started"]);
-        status.created("web").unwrap();
-        assert!(!dir.path().join("status/web").exists());
-        status.forget("web").unwrap();
-        assert_eq!(std::fs::read_dir(dir.path().join("status")).unwrap().count(), 0);
-        for _ in 0..2 {
-            status.set_ready(true).unwrap();
-            assert_eq!(std::fs::read_link(dir.path().join("supervisor-status")).unwrap(), Path::new("ready"));
-        }
-        for _ in 0..2 {
-            status.set_ready(false).unwrap();
-            assert!(!dir.path().join("supervisor-status").exists());
-        }
-        Status::open(dir.path(), None).unwrap();
+    fn web(record: fn(String) -> Record) -> Record {
+        record("web".to_owned())
     }
 
     #[test]
-    fn what_is_told_makes_the_same_files() {
-        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fn files() {
+        let dir = tempfile::tempdir().unwrap();
+        let status = Status::open(dir.path()).unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(dir.path().join("status")).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        status.record(&web(|app| Record::Created { app })).unwrap();
+        status.record(&web(|app| Record::Started { app })).unwrap();
+        status.record(&web(|app| Record::Exited { app, status: 143 })).unwrap();
+        status.record(&web(|app| Record::Exited { app, status: 3 })).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("status/web")).unwrap(), "3");
+        assert_eq!(names(), ["web", "web-created", "web-started"]);
+        for _ in 0..2 {
+            status.record(&web(|app| Record::StartsAgain { app })).unwrap();
+            assert_eq!(names(), ["web-created", "web-started"]);
+        }
+        status.record(&web(|app| Record::Exited { app, status: 0 })).unwrap();
+        status.record(&web(|app| Record::Created { app })).unwrap();
+        assert_eq!(names(), ["web-created"]);
+        for _ in 0..2 {
+            status.record(&web(|app| Record::Forgotten { app })).unwrap();
+            assert_eq!(names(), [""; 0]);
+        }
+        for _ in 0..2 {
+            status.record(&Record::Ready { ready: true }).unwrap();
+            assert_eq!(std::fs::read_link(dir.path().join("supervisor-status")).unwrap(), Path::new("ready"));
+        }
+        for _ in 0..2 {
+            status.record(&Record::Ready { ready: false }).unwrap();
+            assert!(!dir.path().join("supervisor-status").exists());
+        }
+        Status::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_told_is_heard() {
         let (hears, told) = UnixDatagram::pair().unwrap();
         hears.set_nonblocking(true).unwrap();
-        let status = Status::open(there.path(), Some(told.into())).unwrap();
-        let copy = Status::open(here.path(), None).unwrap();
-        let files = |dir: &Path| -> Vec<(String, String)> {
-            let walk = [dir.to_owned(), dir.join("status")].into_iter();
-            let entries = walk.flat_map(|dir| std::fs::read_dir(dir).unwrap()).map(Result::unwrap);
-            let mut files: Vec<_> = entries
-                .map(|entry| {
-                    let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                    (entry.file_name().into_string().unwrap(), text)
-                })
-                .collect();
-            files.sort();
-            files
-        };
-        let steps: [&dyn Fn() -> Result<(), Errno>; 8] = [
-            &|| status.created("web"),
-            &|| status.started("web"),
-            &|| status.set_ready(true),
-            &|| status.exited("web", 7),
-            &|| status.starts_again("web"),
-            &|| status.exited("web", 9),
-            &|| status.set_ready(false),
-            &|| status.forget("web"),
-        ];
-        for step in steps {
-            step().unwrap();
+        let status = Status::Told(told.into());
+        for record in [
+            web(|app| Record::Created { app }),
+            web(|app| Record::Started { app }),
+            Record::Ready { ready: true },
+            web(|app| Record::Exited { app, status: 7 }),
+            web(|app| Record::StartsAgain { app }),
+            Record::Ready { ready: false },
+            web(|app| Record::Forgotten { app }),
+        ] {
+            status.record(&record).unwrap();
             let mut buffer = [0; 256];
             let length = hears.recv(&mut buffer).unwrap();
-            copy.apply(&serde_json::from_slice(&buffer[..length]).unwrap()).unwrap();
-            assert!(hears.recv(&mut buffer).is_err(), "one record a change");
-            assert_eq!(files(there.path()), files(here.path()));
+            assert_eq!(serde_json::from_slice::<Record>(&buffer[..length]).unwrap(), record);
+            assert!(hears.recv(&mut buffer).is_err(), "one datagram a change");
         }
+        drop(hears);
+        assert!(status.record(&Record::Ready { ready: true }).is_err());
     }
 }

@@ -44,6 +44,11 @@ pub fn open_directory(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Holds a directory to resolve paths in (`O_PATH`). It is not opened: a file server hears nothing of it.
+pub fn hold_directory(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Makes the directory `path` inside `root`, and its parents, where they are missing; symbolic links on the
 /// way are followed inside `root`. Returns a handle (`O_PATH`) of the last one.
 ///

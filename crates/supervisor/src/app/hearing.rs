@@ -8,6 +8,7 @@ use executor::{Outcome, Report};
 use super::{App, Phase, Shared};
 use crate::lines;
 use crate::log::{Line, Log};
+use crate::status::Record;
 use crate::streams::Input;
 use crate::violations::{self, Heard};
 
@@ -107,7 +108,7 @@ impl App {
                 if self.phase == Phase::Starting {
                     self.phase = Phase::Running;
                     self.watchdog = None;
-                    if let Err(errno) = shared.status.started(&self.spec.name) {
+                    if let Err(errno) = shared.status.record(&Record::Started { app: self.spec.name.clone() }) {
                         self.complain(shared, "record the start", errno);
                     }
                 }

@@ -27,7 +27,7 @@ use crate::control::{AppState, AppStatus};
 use crate::inherited::Inherited;
 use crate::log::{Line, Log};
 use crate::restart::{Next, Restarts};
-use crate::status::Status;
+use crate::status::{Record, Status};
 use crate::streams::{AppSocket, Streams};
 
 pub(crate) use hearing::Source;
@@ -133,14 +133,14 @@ impl App {
         shared: &mut Shared,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let root = root(&spec.name);
-        let rootfs = sys::path::open_directory(&root).step(|| format!("open {}", root.display()))?;
+        let rootfs = sys::path::hold_directory(&root).step(|| format!("open {}", root.display()))?;
         let identity =
             executor::users::resolve(rootfs.as_fd(), &spec.user, &spec.group, &spec.supplementary_gids)?;
         let group = pod.app(&spec.name, &spec.cgroup)?;
         let streams = Streams::open(&spec, &identity, &mut shared.inherited, &mut shared.log)?;
         let notify = spec.notify.then(|| AppSocket::open("notify", &spec.name)).transpose()?;
         let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
-        shared.status.created(&spec.name).step(|| "record the app".to_owned())?;
+        shared.status.record(&Record::Created { app: spec.name.clone() }).step(|| "record the app".to_owned())?;
         Ok(App {
             restarts: Restarts::new(spec.restart),
             again: None,
@@ -304,7 +304,7 @@ impl App {
             }
         }
         self.failure = (status != 0 && !obeyed && self.again.is_none()).then_some(status);
-        if let Err(errno) = shared.status.exited(&self.spec.name, status) {
+        if let Err(errno) = shared.status.record(&Record::Exited { app: self.spec.name.clone(), status }) {
             self.complain(shared, "record the exit status", errno);
         }
     }
@@ -394,7 +394,7 @@ impl App {
                 self.last_pid = None;
                 self.status = None;
                 self.is_ready = false;
-                if let Err(errno) = shared.status.starts_again(&self.spec.name) {
+                if let Err(errno) = shared.status.record(&Record::StartsAgain { app: self.spec.name.clone() }) {
                     self.complain(shared, "take back the exit status", errno);
                 }
                 self.start(shared);

@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
     link.notice(&Report::Hello { protocol: PROTOCOL });
     let start = loop {
-        if let Some(event) = link.next_event() {
+        if let Some(event) = link.next_event()? {
             match order(event)? {
                 Order::Start(start) => break start,
                 Order::Ping => link.notice(&Report::Pong),
@@ -40,11 +40,11 @@ pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
         wait(link, None, None)?;
     };
     set_up(&start)?;
-    let (child, _kept) = start_supervisor(link, &start)?;
+    let (child, _kept) = start_supervisor(link, *start)?;
     link.notice(&Report::Started);
     let mut ended = None;
     loop {
-        while let Some(event) = link.next_event() {
+        while let Some(event) = link.next_event()? {
             match order(event)? {
                 Order::Ping => link.notice(&Report::Pong),
                 Order::Start(_) => return Err("The host orders the start twice".into()),
@@ -71,7 +71,7 @@ pub(super) fn last_word(link: &mut Link, report: &Report) {
         if wait(link, None, Some(Duration::from_millis(500))).is_err() {
             return;
         }
-        while let Some(event) = link.next_event() {
+        while let Ok(Some(event)) = link.next_event() {
             if event == Event::Closed {
                 return;
             }
@@ -82,6 +82,7 @@ pub(super) fn last_word(link: &mut Link, report: &Report) {
 fn order(event: Event) -> Result<Order, Error> {
     match event {
         Event::Notice(json) => Ok(serde_json::from_slice(&json)?),
+        Event::Told(_) => Err("The host tells something".into()),
         Event::Closed => Err("The host has closed the link".into()),
     }
 }
@@ -145,7 +146,7 @@ fn set_up(start: &Start) -> Result<(), Error> {
 }
 
 /// Starts it; the descriptors that come back are to be kept for as long as it runs.
-fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedFd>), Error> {
+fn start_supervisor(link: &mut Link, start: Start) -> Result<(Child, Vec<OwnedFd>), Error> {
     let control = UnixListener::bind(CONTROL)?;
     link.serve(CONTROL.into());
     let mut kept = Vec::new();
@@ -181,17 +182,13 @@ fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedF
         }
     }
     descriptors.push(("control".to_owned(), control.into()));
-    for inherited in &start.inherited {
-        let theirs = match inherited.kind {
-            Kind::Bytes => pipe(link, inherited.stream, false)?,
-            Kind::Datagrams => {
-                let (ours, theirs) = UnixDatagram::pair()?;
-                ours.set_nonblocking(true)?;
-                link.adopt(inherited.stream, ours.into(), Flow::Read, Kind::Datagrams);
-                theirs.into()
-            }
-        };
-        descriptors.push((inherited.name.clone(), theirs));
+    let (records, told) = datagrams()?;
+    link.tell(start.records, records);
+    descriptors.push(("records".to_owned(), told));
+    if let Some(stream) = start.journal {
+        let (ours, theirs) = datagrams()?;
+        link.adopt(stream, ours, Flow::Read, Kind::Datagrams);
+        descriptors.push(("journal".to_owned(), theirs));
     }
     descriptors.extend(listeners::open(link, &start.listeners)?);
     let mut notify_socket = None;
@@ -201,7 +198,14 @@ fn start_supervisor(link: &mut Link, start: &Start) -> Result<(Child, Vec<OwnedF
         link.adopt(stream, socket.into(), Flow::Read, Kind::Datagrams);
         notify_socket = Some(NOTIFY);
     }
-    Ok((root::start(&descriptors, notify_socket, start.writable_sys)?, kept))
+    Ok((root::start(start.pod, &descriptors, notify_socket, start.writable_sys)?, kept))
+}
+
+/// Our end, which does not block, and the supervisor's.
+fn datagrams() -> Result<(OwnedFd, OwnedFd), Error> {
+    let (ours, theirs) = UnixDatagram::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((ours.into(), theirs.into()))
 }
 
 /// The supervisor's end of a pipe whose other end is joined to `stream`.

@@ -21,6 +21,7 @@ use super::{Error, image};
 use crate::host_mounts::claim;
 use crate::inherited::Inherited;
 use crate::link::Start;
+use crate::pod::PodSpec;
 
 /// The tag of the file system that the host shares.
 pub const TAG: &str = "rkt";
@@ -77,7 +78,7 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
     }
     rustix::fs::symlink("pts/ptmx", "/root/dev/ptmx")?;
     for (app, path) in &start.mounts {
-        let top = sys::path::open_directory(&Path::new(ROOT).join("opt/stage2").join(app).join("rootfs"));
+        let top = sys::path::hold_directory(&Path::new(ROOT).join("opt/stage2").join(app).join("rootfs"));
         top.and_then(|top| claim(top.as_fd(), Path::new(path)))
             .step(|| format!("use what the host has mounted at {path} of app {app}"))?;
     }
@@ -96,11 +97,12 @@ fn read_ahead() -> Result<(), Error> {
     std::fs::write(&file, READ_AHEAD_KIB).map_err(|error| format!("Cannot write {file}: {error}").into())
 }
 
-/// Starts the supervisor with these descriptors: standard streams first.
+/// Starts the supervisor of `pod` with these descriptors: standard streams first.
 ///
 /// It goes on in this program, with nothing of ours but its memory: to execute the file again would take an emulated processor
 /// longer than most of what the supervisor does.
 pub(super) fn start(
+    pod: PodSpec,
     descriptors: &[(String, OwnedFd)],
     notify_socket: Option<&str>,
     writable_sys: bool,
@@ -120,7 +122,7 @@ pub(super) fn start(
         Fork::Parent(child) => Ok(child),
         Fork::Child => {
             let status = match isolate(descriptors, writable_sys) {
-                Ok(names) => crate::supervise(Inherited::of(names, notify_socket.map(OsString::from))),
+                Ok(names) => crate::supervise(Ok(pod), Inherited::of(names, notify_socket.map(OsString::from))),
                 Err(error) => {
                     super::system::complain(&format!("Cannot start the supervisor: {error}"));
                     crate::FAILED

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::call::{self, Call};
-use super::frame::{Frame, Malformed};
+use super::frame::{Frame, LENGTH_MAX, Malformed, ORDER_MAX};
 use super::stream::{Flow, Kind, Stream, Taken};
 use super::target::{Peer, Target};
 use crate::client::set_window_size;
@@ -54,6 +54,8 @@ pub enum LinkError {
 pub enum Event {
     /// JSON of an [`super::Order`] or a [`super::Report`].
     Notice(Vec<u8>),
+    /// A datagram of the stream that is heard: see [`Link::hear`].
+    Told(Vec<u8>),
     /// The other side has closed the link.
     Closed,
 }
@@ -79,6 +81,8 @@ pub struct Link {
     output: Vec<u8>,
     streams: BTreeMap<u32, Stream>,
     calls: BTreeMap<u32, Call>,
+    /// The stream of what is told.
+    told: Option<u32>,
     events: VecDeque<Event>,
     /// Where the supervisor listens, on its side.
     supervisor: Option<PathBuf>,
@@ -106,6 +110,7 @@ impl Link {
             output: Vec::new(),
             streams: BTreeMap::new(),
             calls: BTreeMap::new(),
+            told: None,
             events: VecDeque::new(),
             supervisor: None,
             targets: Vec::new(),
@@ -143,6 +148,20 @@ impl Link {
     /// Joins `fd` to the stream `number` of the other side.
     pub fn adopt(&mut self, number: u32, fd: OwnedFd, flow: Flow, kind: Kind) {
         self.streams.insert(number, Stream::new(fd, flow, kind, None));
+    }
+
+    /// Makes events of the datagrams of a stream; the other side has to [`Link::tell`] what goes over the number. What it has sent after
+    /// one of them goes nowhere before the next event is asked for.
+    pub fn hear(&mut self) -> u32 {
+        let number = self.number();
+        self.told = Some(number);
+        number
+    }
+
+    /// Sends the datagrams of `socket` over the stream `number`, and each of them before everything that is read after it was there.
+    pub fn tell(&mut self, number: u32, socket: OwnedFd) {
+        self.told = Some(number);
+        self.adopt(number, socket, Flow::Read, Kind::Datagrams);
     }
 
     /// Passes on a connection to the supervisor: `socket`, which does not block.
@@ -229,8 +248,11 @@ impl Link {
     }
 
     /// What has come.
-    pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    pub fn next_event(&mut self) -> Result<Option<Event>, LinkError> {
+        if self.events.is_empty() {
+            self.receive_all()?;
+        }
+        Ok(self.events.pop_front())
     }
 
     /// Whether everything has been handed to the port.
@@ -305,11 +327,23 @@ impl Link {
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
             }
-            while let Some(frame) = Frame::decode(&mut self.input)? {
-                self.receive(frame)?;
-            }
+            self.receive_all()?;
         }
         self.write()
+    }
+
+    /// Does what the frames that are there say, up to one that somebody has to hear of first.
+    fn receive_all(&mut self) -> Result<(), LinkError> {
+        let longest = match self.side {
+            Side::Host => LENGTH_MAX,
+            Side::Guest => ORDER_MAX,
+        };
+        while !matches!(self.events.back(), Some(Event::Told(_)))
+            && let Some(frame) = Frame::decode(&mut self.input, longest)?
+        {
+            self.receive(frame)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), LinkError> {
@@ -355,6 +389,10 @@ impl Link {
             }
             Frame::Join { .. } | Frame::Connect { .. } => {
                 return Err(LinkError::Misplaced("a guest calls nobody"));
+            }
+            Frame::Data(number, bytes) if self.side == Side::Host && self.told == Some(number) => {
+                self.send(&Frame::Credit(number, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+                self.events.push_back(Event::Told(bytes));
             }
             Frame::Data(number, bytes) => {
                 let Some(stream) = self.streams.get_mut(&number) else { return Ok(()) };
@@ -422,9 +460,22 @@ impl Link {
         Ok(())
     }
 
+    /// Sends what has been told so far.
+    fn serve_told(&mut self) {
+        let told = self.told.and_then(|number| Some((number, self.streams.get_mut(&number)?)));
+        let Some((number, stream)) = told else { return };
+        let mut frames = Vec::new();
+        while let Taken::Bytes(bytes) = stream.take() {
+            frames.push(Frame::Data(number, bytes));
+        }
+        frames.iter().for_each(|frame| self.send(frame));
+    }
+
     fn serve_stream(&mut self, number: u32) {
         if let Some(stream) = self.streams.get_mut(&number) {
-            match stream.take() {
+            let taken = stream.take();
+            self.serve_told();
+            match taken {
                 Taken::Nothing => {}
                 Taken::Bytes(bytes) => self.send(&Frame::Data(number, bytes)),
                 Taken::End => self.send(&Frame::End(number)),
@@ -457,7 +508,10 @@ impl Link {
             let Some(call) = self.calls.get_mut(&number) else { return };
             let received = call.incoming.receive(&call.socket);
             match received.and_then(|()| call.incoming.next_message::<Value>()) {
-                Ok(Some((message, descriptors))) => self.pass(number, message, descriptors),
+                Ok(Some((message, descriptors))) => {
+                    self.serve_told();
+                    self.pass(number, message, descriptors);
+                }
                 Ok(None) if call.incoming.is_closed() => return self.end_call(number, true),
                 Ok(None) => return,
                 Err(_) => return self.end_call(number, true),

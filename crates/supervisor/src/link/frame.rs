@@ -20,8 +20,11 @@
 use super::stream::Flow;
 use crate::control::WindowSize;
 
-/// The longest frame: a message of the control socket and what surrounds it.
+/// The longest frame of a guest: a message of the control socket and what surrounds it.
 pub const LENGTH_MAX: usize = (1 << 20) + 64;
+
+/// The longest frame of the host: an order to start, with all of the pod's apps.
+pub const ORDER_MAX: usize = 16 << 20;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,14 +126,14 @@ impl Frame {
         bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
 
-    /// Takes the next whole frame off the front of `bytes`; `None` while there is none.
+    /// Takes the next whole frame, of at most `longest` bytes, off the front of `bytes`; `None` while there is none.
     ///
     /// # Errors
     /// When what is there cannot become one.
-    pub fn decode(bytes: &mut Vec<u8>) -> Result<Option<Frame>, Malformed> {
+    pub fn decode(bytes: &mut Vec<u8>, longest: usize) -> Result<Option<Frame>, Malformed> {
         let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Malformed)?;
-        if !(5..=LENGTH_MAX).contains(&length) {
+        if !(5..=longest).contains(&length) {
             return Err(Malformed);
         }
         let Some(body) = rest.get(..length) else { return Ok(None) };
@@ -229,7 +232,7 @@ mod tests {
             let (mut input, mut found) = (Vec::new(), Vec::new());
             for chunk in bytes.chunks(size) {
                 input.extend(chunk);
-                while let Some(frame) = Frame::decode(&mut input).unwrap() {
+                while let Some(frame) = Frame::decode(&mut input, LENGTH_MAX).unwrap() {
                     found.push(frame);
                 }
             }
@@ -255,7 +258,7 @@ mod tests {
             b"\0\0\0\x0b\x03\0\0\0\0\x01\0\0\0\0\x09",
             b"\0\0\0\x07\x09\0\0\0\0xx",
         ] {
-            assert_eq!(Frame::decode(&mut bytes.to_vec()), Err(Malformed), "{bytes:?}");
+            assert_eq!(Frame::decode(&mut bytes.to_vec(), LENGTH_MAX), Err(Malformed), "{bytes:?}");
         }
     }
 }

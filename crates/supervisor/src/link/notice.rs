@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::Kind;
 use crate::control::WindowSize;
+use crate::pod::PodSpec;
 
 /// The version of all of this. A stage1 brings both sides, so they differ only when somebody mixes initramfs and stage1.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The host to the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,12 @@ pub struct Start {
     pub time: (i64, u32),
     /// Randomness.
     pub seed: Vec<u8>,
-    /// Descriptors that the supervisor inherits by name, beside `control`.
-    pub inherited: Vec<StreamOf>,
+    /// The pod, for the supervisor.
+    pub pod: PodSpec,
+    /// The stream of its [`crate::status::Record`]s.
+    pub records: u32,
+    /// The stream of its entries in the journal, where there is one.
+    pub journal: Option<u32>,
     /// Standard input, output and error of the supervisor.
     pub stdio: [Option<u32>; 3],
     /// A terminal instead of these.
@@ -94,18 +98,6 @@ pub struct Listener {
     /// Where it listens, when that is a port: the guest's listens on the same one of its loopback interface. A unix socket
     /// otherwise.
     pub port: Option<std::net::SocketAddr>,
-}
-
-/// A descriptor of the supervisor that the other side has the counterpart of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct StreamOf {
-    /// The name by which the supervisor knows it.
-    pub name: String,
-    /// The stream.
-    pub stream: u32,
-    /// What goes over it.
-    pub kind: Kind,
 }
 
 /// A terminal.
