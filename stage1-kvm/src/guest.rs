@@ -8,9 +8,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
+use supervisor::PodSpec;
 use supervisor::client::window_size;
 use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, Terminal, Volume, unblocked};
-use supervisor::PodSpec;
 
 /// Bytes of randomness for the guest.
 const SEED: usize = 64;

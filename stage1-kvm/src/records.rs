@@ -28,7 +28,8 @@ impl Records {
         let step = || "record what becomes of the apps".to_owned();
         let root = pod.current.dir.open_directory(SHARED)?;
         let status = Status::open(&Path::new(SHARED).join("rkt")).step(step)?;
-        let place = || sys::path::open_beneath(root.as_fd(), Path::new("rkt/status"), OFlags::PATH, Mode::empty());
+        let place =
+            || sys::path::open_beneath(root.as_fd(), Path::new("rkt/status"), OFlags::PATH, Mode::empty());
         let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
         place()
             .and_then(|place| sys::mount::bind(place.as_fd(), place.as_fd(), false))
@@ -43,9 +44,10 @@ impl Records {
     /// When it makes no sense.
     pub(crate) fn write_down(&self, json: &[u8]) -> Result<()> {
         let record = serde_json::from_slice::<Record>(json).ok();
-        let record = record.filter(|record| record.app().is_none_or(|app| self.has(app))).ok_or_else(|| {
-            Error::Refused("The guest tells of its apps what makes no sense, and was killed".to_owned())
-        })?;
+        let record =
+            record.filter(|record| record.app().is_none_or(|app| self.has(app))).ok_or_else(|| {
+                Error::Refused("The guest tells of its apps what makes no sense, and was killed".to_owned())
+            })?;
         self.status.record(&record).step(|| "record what became of an app".to_owned())
     }
 

@@ -266,7 +266,7 @@ fn monitor(
     let kernel_parameters = machine::kernel_parameters(
         &machine,
         run.debug,
-        clock.tsc_khz().filter(|_| *accelerator == Accelerator::Tcg),
+        (*accelerator == Accelerator::Tcg).then(|| clock.tsc_khz()).flatten(),
         settings.kernel_parameters.as_deref(),
     );
     let machine = Machine { kernel_parameters, ..machine };
@@ -371,8 +371,8 @@ impl Clock {
 
     /// In kHz; `None` when it cannot be known.
     fn tsc_khz(&self) -> Option<u64> {
-        /// How long to measure at least, for four digits.
-        const LEAST: Duration = Duration::from_millis(10);
+        /// How long to measure at least, for three digits.
+        const LEAST: Duration = Duration::from_millis(5);
         if let Some(rest) = LEAST.checked_sub(self.began.elapsed()) {
             std::thread::sleep(rest);
         }

@@ -72,8 +72,7 @@ const PREPARED: [Prepared; 3] = [
     HOSTNAME,
 ];
 
-const HOSTNAME: Prepared =
-    Prepared { source: "/etc/hostname", target: "/etc/hostname", over_volumes: false };
+const HOSTNAME: Prepared = Prepared { source: "/etc/hostname", target: "/etc/hostname", over_volumes: false };
 
 /// Only where the app has none.
 const HOSTS_FALLBACK: Prepared =
@@ -91,7 +90,8 @@ pub fn make_places(root: BorrowedFd<'_>, spec: &AppSpec) -> Result<(), Failed> {
     let view = View { root, spec };
     view.directories()?;
     if !view.is_covered(HOSTNAME.target) {
-        view.place_for_file(HOSTNAME.target).step(|| format!("make {} in the app's root", HOSTNAME.target))?;
+        view.place_for_file(HOSTNAME.target)
+            .step(|| format!("make {} in the app's root", HOSTNAME.target))?;
     }
     view.mtab()
 }

@@ -20,72 +20,72 @@ pub struct AppSpec {
     /// Name, number, or absolute path of a file in the app's root whose group it is.
     pub group: String,
     /// Supplementary groups, beside those of which the image's group file says that a user given by name is a member.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub supplementary_gids: Vec<u32>,
     /// Absolute, in the app's root.
     #[serde(default = "root_directory")]
     pub working_directory: String,
     /// The whole environment in its final order (names are unique). Only what the one who starts the app alone can
     /// know is added: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `LISTEN_*`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub environment: Vec<(String, String)>,
     /// The `PATH` that the image or the user set for the app, in which a bare `exec` is looked up. Without one
     /// (the default `PATH` of every app does not count) it is the working directory, `/bin`, `/usr/bin`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub search_path: Option<String>,
     /// Everything but volumes, `/dev`, `/proc` and the like is read-only.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub read_only_root: bool,
     /// The bounding set, by name (`CAP_CHOWN`); `None` leaves it alone (`--insecure-options=capabilities`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub capabilities: Option<Vec<String>>,
     /// `PR_SET_NO_NEW_PRIVS`, also when nothing else asks for it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub no_new_privileges: bool,
     /// The system call filter.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub seccomp: Seccomp,
     /// -1000 to 1000.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i16>,
     /// Resource limits of the process.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub rlimits: Vec<Rlimit>,
     /// Limits of the app's cgroup.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cgroup: CgroupLimits,
     /// When it starts again after it has ended.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub restart: Restart,
     /// Programs before and after the main one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub event_handlers: EventHandlers,
     /// Where standard input comes from.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stdin: InputMode,
     /// Where standard output goes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stdout: OutputMode,
     /// Where standard error goes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stderr: OutputMode,
     /// The app tells by sd_notify(3) when it is ready, and the pod is not ready before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify: bool,
     /// With [`AppSpec::notify`]: it must also send `WATCHDOG=1` that often (microseconds), or it is killed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub watchdog_usec: Option<u64>,
     /// The number of the signal that asks the app to end; SIGTERM when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stop_signal: Option<i32>,
     /// Names (`LISTEN_FDNAMES`) of the pod's inherited sockets that the app gets from descriptor 3 on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sockets: Vec<String>,
     /// Hides and protects paths below `/proc` and `/sys` (off with `--insecure-options=paths`).
     #[serde(default = "yes")]
     pub path_protection: bool,
     /// What has been attached in the app's root before: nothing of the executor's own is put over it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mounts: Vec<MountPoint>,
     /// The executor makes `/dev`, `/proc`, `/sys` and the like (nspawn, kvm). Off: they stand there (fly).
     #[serde(default = "yes")]
@@ -130,6 +130,11 @@ impl AppSpec {
 
 fn root_directory() -> String {
     "/".to_owned()
+}
+
+/// Whether a field says nothing that its absence would not say.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn yes() -> bool {
@@ -262,9 +267,9 @@ pub struct MountPoint {
     /// Absolute, in the app's root.
     pub path: String,
     /// It is attached read-only.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub read_only: bool,
     /// It is a device node that the app may open. Elsewhere device nodes are dead.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub device: bool,
 }

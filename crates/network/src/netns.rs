@@ -16,7 +16,6 @@ use sys::namespace::{self, Kind};
 use sys::process::{CloneOptions, Fork, clone3, exit_now};
 
 use crate::error::Context;
-use sys::netlink;
 
 use crate::{Error, Result};
 
@@ -35,7 +34,7 @@ pub fn create() -> Result<OwnedFd> {
     match clone3(CloneOptions { new_network: true, ..CloneOptions::default() }).step(step)? {
         Fork::Child => {
             drop((told, hold));
-            let code = netlink::loopback_up().err().map_or(0, |error| error.raw_os_error());
+            let code = sys::interface::loopback_up().err().map_or(0, |error| error.raw_os_error());
             // Who does not hear this sees the end of the pipe instead.
             let _ = rustix::io::write(&tell, &code.to_ne_bytes());
             let _ = File::from(done).read(&mut [0]);

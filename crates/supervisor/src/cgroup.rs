@@ -1,7 +1,8 @@
 //! The control groups of a pod, inside its own.
 //!
 //! ```text
-//! <the pod's>/supervisor     process 1
+//! <the pod's>                process 1, unless an app has limits
+//! <the pod's>/supervisor     process 1 then: a group with processes cannot give controllers to those below
 //! <the pod's>/app-NAME       one for each app, with its limits; its processes are born there
 //! ```
 
@@ -41,8 +42,7 @@ pub(crate) struct PodGroup {
 }
 
 impl PodGroup {
-    /// Finds the group that this process is in and moves into `supervisor` below it; then enables what the
-    /// `limits` of the apps need.
+    /// Finds the group that this process is in, and enables what the `limits` of the apps need.
     pub(crate) fn take<'a>(limits: impl Iterator<Item = &'a CgroupLimits>) -> Result<Self, CgroupError> {
         let text = std::fs::read("/proc/self/cgroup").unwrap_or_default();
         let path = own_group(&text).ok_or(Errno::NOENT).step(|| "find the pod's cgroup2 group".to_owned())?;
@@ -50,8 +50,6 @@ impl PodGroup {
         let directory = rustix::fs::openat(CWD, &path, flags, Mode::empty())
             .step(|| format!("open the pod's group {}", path.display()))?;
         let group = PodGroup { directory };
-        let own = group.child("supervisor")?;
-        write(own.as_fd(), "cgroup.procs", "0").step(|| "move into the group supervisor".to_owned())?;
         group.enable(limits)?;
         Ok(group)
     }
@@ -83,6 +81,8 @@ impl PodGroup {
         {
             return Err(CgroupError::NoController(missing));
         }
+        let own = self.child("supervisor")?;
+        write(own.as_fd(), "cgroup.procs", "0").step(|| "move into the group supervisor".to_owned())?;
         for name in needed {
             write(self.directory.as_fd(), "cgroup.subtree_control", &format!("+{name}"))
                 .step(|| format!("enable the cgroup controller {name}"))?;

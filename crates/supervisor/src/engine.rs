@@ -83,7 +83,10 @@ pub(crate) fn run(spec: PodSpec, mut inherited: Inherited) -> Result<u8, Error> 
     while !engine.is_over() {
         engine.wait()?;
     }
-    Ok(engine.farewell())
+    let status = engine.farewell();
+    // The process ends: nothing has to be given back.
+    std::mem::forget(engine);
+    Ok(status)
 }
 
 /// Every process of the pod, this one first, gets the baseline filter.
@@ -147,6 +150,8 @@ impl Engine {
 
     /// Waits for the next events and handles them.
     fn wait(&mut self) -> Result<(), Error> {
+        // Not when the pod ends with the app: to take its mounts apart takes long.
+        self.apps.iter_mut().for_each(App::rest);
         let ready = self.poll()?;
         for token in ready {
             match token {
@@ -444,7 +449,7 @@ impl Engine {
     }
 
     /// Gets the last lines out and says how the pod ended.
-    fn farewell(mut self) -> u8 {
+    fn farewell(&mut self) -> u8 {
         self.set_ready(false);
         self.tell_clients();
         let end = Instant::now() + FAREWELL;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `control` | a listening unix stream socket, for [`crate::control`] |
 //! | `journal` | a datagram socket connected to journald's native socket |
-//! | `records` | a datagram socket for [`crate::status::Record`]s, where the files that they are about are not the host's |
+//! | `records` | a pipe of packets for [`crate::status::Record`]s, where the files that they are about are not the host's |
 //! | `stdout-APP`, `stderr-APP` | a journal stream of that app: nobody copies bytes then |
 //! | any other | a socket for apps that ask for it by name |
 

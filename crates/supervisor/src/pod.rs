@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use executor::AppSpec;
+use executor::spec::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Where the supervisor finds its [`PodSpec`], in its own root.
@@ -15,10 +16,10 @@ pub struct PodSpec {
     /// The pod's UUID, for journal entries.
     pub uuid: String,
     /// Set as host name when there is one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub hostname: Option<String>,
     /// Kernel parameters of the pod's namespaces, by name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sysctls: BTreeMap<String, String>,
     /// The apps in the order of their start. The root of each is `/opt/stage2/NAME/rootfs`.
     pub apps: Vec<AppSpec>,
@@ -26,16 +27,16 @@ pub struct PodSpec {
     #[serde(default = "grace")]
     pub stop_grace_ms: u64,
     /// A mutable pod lives on without apps, and when one fails.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mutable: bool,
     /// Volumes are mounted on the host, which shares them with the machine that this is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mounts_on_host: bool,
     /// The console is the journal, which has the lines of apps already.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub console_is_journal: bool,
     /// Messages about every step on the console.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub debug: bool,
 }
 

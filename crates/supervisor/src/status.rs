@@ -14,10 +14,9 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
-/// One change, as a datagram of JSON.
+/// One change, as a packet of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Record {
@@ -79,7 +78,7 @@ pub enum Status {
         /// `status` in it.
         of_apps: OwnedFd,
     },
-    /// Over this datagram socket, to whoever has the files.
+    /// Over this pipe, one write each, to whoever has the files.
     Told(OwnedFd),
 }
 
@@ -106,9 +105,9 @@ impl Status {
     pub fn record(&self, record: &Record) -> Result<(), Errno> {
         let (directory, of_apps) = match self {
             Status::Files { directory, of_apps } => (directory.as_fd(), of_apps.as_fd()),
-            Status::Told(socket) => {
+            Status::Told(pipe) => {
                 let json = serde_json::to_vec(record).map_err(|_| Errno::INVAL)?;
-                rustix::net::send(socket, &json, SendFlags::NOSIGNAL)?;
+                rustix::io::write(pipe, &json)?;
                 return Ok(());
             }
         };
@@ -164,7 +163,7 @@ fn write(directory: BorrowedFd<'_>, name: &str, text: &[u8]) -> Result<(), Errno
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixDatagram;
+    use rustix::pipe::{PipeFlags, pipe_with};
 
     fn web(record: fn(String) -> Record) -> Record {
         record("web".to_owned())
@@ -211,9 +210,8 @@ mod tests {
 
     #[test]
     fn what_is_told_is_heard() {
-        let (hears, told) = UnixDatagram::pair().unwrap();
-        hears.set_nonblocking(true).unwrap();
-        let status = Status::Told(told.into());
+        let (hears, told) = pipe_with(PipeFlags::DIRECT | PipeFlags::NONBLOCK).unwrap();
+        let status = Status::Told(told);
         for record in [
             web(|app| Record::Created { app }),
             web(|app| Record::Started { app }),
@@ -225,9 +223,9 @@ mod tests {
         ] {
             status.record(&record).unwrap();
             let mut buffer = [0; 256];
-            let length = hears.recv(&mut buffer).unwrap();
+            let length = rustix::io::read(&hears, &mut buffer).unwrap();
             assert_eq!(serde_json::from_slice::<Record>(&buffer[..length]).unwrap(), record);
-            assert!(hears.recv(&mut buffer).is_err(), "one datagram a change");
+            assert!(rustix::io::read(&hears, &mut buffer).is_err(), "one packet a change");
         }
         drop(hears);
         assert!(status.record(&Record::Ready { ready: true }).is_err());

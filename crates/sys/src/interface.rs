@@ -55,6 +55,20 @@ macro_rules! ask {
     }};
 }
 
+/// Switches the loopback interface of this network namespace on.
+pub fn loopback_up() -> Result<()> {
+    let mut request = Request::new("lo")?;
+    request.value[..2].copy_from_slice(&i16::try_from(libc::IFF_UP).map_err(|_| Errno::INVAL)?.to_ne_bytes());
+    // The kernel asks for no certain kind, and one that talks to the network takes more to make.
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: rustix has no SIOCSIFFLAGS. The structure has the size and layout that the call takes, and outlives it.
+    let returned =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_mut(&mut request)) };
+    check(returned.into())?;
+    Ok(())
+}
+
 /// The MTU of interface `name`.
 pub fn mtu(name: &str) -> Result<u32> {
     let [a, b, c, d, ..] = ask!(name, libc::SIOCGIFMTU);

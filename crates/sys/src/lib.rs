@@ -13,7 +13,7 @@
 //! | [`clock`] | `rdtsc` |
 //! | [`path`] | `openat2` |
 //! | [`fd`] | `fcntl`, `close_range` and the descriptors a process inherits |
-//! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`, `SIOCGIFHWADDR`, `SIOCGIFFLAGS`; links, addresses, routes |
+//! | [`interface`] | `ioctl` `TUNSETIFF`, `SIOCGIFMTU`, `SIOCGIFHWADDR`, `SIOCGIFFLAGS`, `SIOCSIFFLAGS`; links, addresses, routes |
 //! | [`landlock`] | `landlock_create_ruleset` and its companions |
 //! | [`seccomp`] | `seccomp` |
 //! | [`routes`] | `/proc/net/route`, `/proc/net/ipv6_route` |

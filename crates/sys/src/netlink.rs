@@ -106,19 +106,6 @@ fn answers(mut bytes: &[u8]) -> Vec<(u32, i32)> {
     answers
 }
 
-/// Switches the loopback interface of this network namespace on.
-pub fn loopback_up() -> Result<(), Errno> {
-    const NEWLINK: u16 = 16;
-    const UP: u32 = 1;
-    const LOOPBACK_INDEX: i32 = 1;
-    // struct ifinfomsg: family, padding, type, index, flags, mask of flags to change
-    let mut header = vec![0; 4];
-    header.extend(LOOPBACK_INDEX.to_ne_bytes());
-    header.extend(UP.to_ne_bytes());
-    header.extend(UP.to_ne_bytes());
-    exchange(None, &message(NEWLINK, ACK, 1, &header, &Attributes::default()), 1)
-}
-
 /// Asks for an acknowledgement of a message.
 pub const WITH_ACK: u16 = ACK;
 

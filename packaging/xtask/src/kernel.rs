@@ -21,8 +21,7 @@ use crate::shell::{run, target};
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// The way in which all of it is made.
-const RECIPE: &str =
-    "stripped modules without types, local names and tables for unwinding, each with its purpose, and vsock";
+const RECIPE: &str = "stripped modules without types, local names and tables for unwinding and tracing, each with its purpose, and vsock";
 
 /// Modules that the guest needs, and what it needs them for: a transport of virtio, one of two devices for the link, a root that the host
 /// shares or one in an image, a network. What they need comes before them.
@@ -204,8 +203,8 @@ fn add_module(
     fs::write(&file, content)?;
     // What is for debuggers and tracers goes, and the signature behind it: all of it takes the guest longer to read, and to sort, than
     // the module to load. The kernel comes from the same package and the same archive.
-    let sections =
-        [".BTF", ".orc_unwind", ".orc_unwind_ip"].map(|section| format!("--remove-section={section}"));
+    let sections = [".BTF", ".orc_unwind", ".orc_unwind_ip", "__mcount_loc"]
+        .map(|section| format!("--remove-section={section}"));
     run(Command::new("strip").arg("--strip-unneeded").args(sections).arg(&file))?;
     order.push((name.to_owned(), purpose));
     Ok(())

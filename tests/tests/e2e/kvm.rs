@@ -45,7 +45,18 @@ fn everything_is_in_the_unit_and_has_few_rights() {
     let mut names: Vec<String> = pids.iter().map(|pid| read(*pid, "comm").trim().to_owned()).collect();
     names.sort();
     assert_eq!(names, ["init", "rkt-vm", "virtiofsd", "virtiofsd"]);
+    let mut served = 0;
     for pid in pids {
+        // The file server has the pod's root as its own: what the guest can reach.
+        let records = format!("/proc/{pid}/root/rkt/status");
+        if read(pid, "comm").trim() == "virtiofsd" && case.host().sh(&format!("test -e {records}")).code == 0
+        {
+            served += 1;
+            let shown = case.host().sh(&format!("ls {records}")).success();
+            assert!(shown.stdout.contains("-started\n"), "{shown}");
+            let written = case.host().sh(&format!("cd /proc/{pid}/root && mknod rkt/status/null c 1 3"));
+            assert!(written.code != 0 && written.stderr.contains("Read-only file system"), "{written}");
+        }
         let status = read(pid, "status");
         let value = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -58,6 +69,7 @@ fn everything_is_in_the_unit_and_has_few_rights() {
             assert_eq!(read(pid, "net/dev").lines().count(), 3, "it has a network");
         }
     }
+    assert_ne!(served, 0, "nobody serves the pod's root");
     let list = case.host().exec("machinectl").args(["--no-legend", "list"]).ok();
     let line = list.stdout.lines().find(|line| line.contains(&uuid)).unwrap_or_else(|| panic!("{list}"));
     assert_eq!(line.split_whitespace().skip(1).take(2).collect::<Vec<_>>(), ["vm", "rkt"], "{list}");

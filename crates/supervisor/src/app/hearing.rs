@@ -108,7 +108,8 @@ impl App {
                 if self.phase == Phase::Starting {
                     self.phase = Phase::Running;
                     self.watchdog = None;
-                    if let Err(errno) = shared.status.record(&Record::Started { app: self.spec.name.clone() }) {
+                    if let Err(errno) = shared.status.record(&Record::Started { app: self.spec.name.clone() })
+                    {
                         self.complain(shared, "record the start", errno);
                     }
                 }

@@ -140,7 +140,10 @@ impl App {
         let streams = Streams::open(&spec, &identity, &mut shared.inherited, &mut shared.log)?;
         let notify = spec.notify.then(|| AppSocket::open("notify", &spec.name)).transpose()?;
         let syslog = spec.api_filesystems.then(|| AppSocket::open("log", &spec.name)).transpose()?;
-        shared.status.record(&Record::Created { app: spec.name.clone() }).step(|| "record the app".to_owned())?;
+        shared
+            .status
+            .record(&Record::Created { app: spec.name.clone() })
+            .step(|| "record the app".to_owned())?;
         Ok(App {
             restarts: Restarts::new(spec.restart),
             again: None,
@@ -330,12 +333,18 @@ impl App {
         let again = self.again.take().filter(|_| !self.stop_asked);
         self.phase = if again.is_some() { Phase::Waiting } else { Phase::Exited };
         self.deadline = again;
-        self.mounts = None;
         // What a handler has left behind.
         if self.group.is_populated() {
             self.group.kill();
         }
         self.listeners.clear();
+    }
+
+    /// Gives back what it needs only while it runs: its mounts.
+    pub(crate) fn rest(&mut self) {
+        if let Phase::Waiting | Phase::Exited = self.phase {
+            self.mounts = None;
+        }
     }
 
     /// Asks it to end.
@@ -394,7 +403,8 @@ impl App {
                 self.last_pid = None;
                 self.status = None;
                 self.is_ready = false;
-                if let Err(errno) = shared.status.record(&Record::StartsAgain { app: self.spec.name.clone() }) {
+                if let Err(errno) = shared.status.record(&Record::StartsAgain { app: self.spec.name.clone() })
+                {
                     self.complain(shared, "take back the exit status", errno);
                 }
                 self.start(shared);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use executor::Step;
+use executor::{Failed, Step};
 use sys::interface;
 
 use super::Error;
@@ -12,9 +12,13 @@ use crate::link::Interface;
 /// Where the kernel lists its interfaces.
 const INTERFACES: &str = "/sys/class/net";
 
+/// Switches the loopback interface on.
+pub(super) fn loopback_up() -> Result<(), Failed> {
+    interface::loopback_up().step(|| "switch the loopback interface on".to_owned())
+}
+
 /// Sets the interfaces up.
 pub(super) fn set_up(interfaces: &[Interface]) -> Result<(), Error> {
-    sys::netlink::loopback_up().step(|| "switch the loopback interface on".to_owned())?;
     let mut names: Vec<String> = Vec::new();
     for interface in interfaces {
         let name = find(&interface.mac, &names)?;

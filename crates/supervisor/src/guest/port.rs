@@ -1,25 +1,27 @@
-//! The device of the link: vsock, when the kernel's command line has the number of the host's port, else a port of virtio-serial,
-//! found by its name.
+//! The device of the link: vsock, when the kernel's command line has the number of the host's port, else the port of virtio-serial.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use executor::Step;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::io::Errno;
 
 use super::Error;
 
 /// The name that the hypervisor gives it.
 pub const NAME: &str = "rkt.control";
 
-const PORTS: &str = "/sys/class/virtio-ports";
+/// Devices of virtio that the machine may have: the kernel counts them all, and calls the only port of virtio-serial `vportNUMBERp1`.
+/// (Port 0 is for a console.)
+const DEVICES_MAX: u32 = 64;
 
 /// The host's port, on the kernel's command line.
 const VSOCK: &str = "rkt.vsock=";
+
+/// How long to wait before looking again.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// Opens the link's device. `options` is the kernel's command line.
 pub(super) fn open(options: &str) -> Result<OwnedFd, Error> {
@@ -31,25 +33,18 @@ pub(super) fn open(options: &str) -> Result<OwnedFd, Error> {
 
 /// Waits for the port and opens it. There is no end to the waiting: the host has a limit.
 fn open_serial() -> Result<OwnedFd, Error> {
-    let events = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        Some(KOBJECT_UEVENT),
-    )?;
-    // Group 1: what the kernel says.
-    rustix::net::bind(&events, &SocketAddrNetlink::new(0, 1)).step(|| "hear of devices".to_owned())?;
-    loop {
-        if let Some(path) = find() {
-            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-            let port =
-                rustix::fs::open(&path, flags, Mode::empty()).step(|| format!("open {}", path.display()))?;
-            wait_for_host(&port)?;
-            return Ok(port);
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let port = loop {
+        // The kernel makes it a moment after it has loaded the driver, and knows whose it is (ENXIO) still later.
+        let mut opened = (0..DEVICES_MAX)
+            .map(|device| rustix::fs::open(format!("/dev/vport{device}p1"), flags, Mode::empty()));
+        match opened.find(|opened| !matches!(opened, Err(Errno::NOENT | Errno::NXIO))) {
+            Some(opened) => break opened.step(|| "open the port of virtio-serial".to_owned())?,
+            None => std::thread::sleep(A_MOMENT),
         }
-        poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)], None)?;
-        while rustix::net::recv(&events, &mut [0_u8; 4096][..], RecvFlags::empty()).is_ok() {}
-    }
+    };
+    wait_for_host(&port)?;
+    Ok(port)
 }
 
 /// The hypervisor says that the host has the port open a moment after it has said its name. Until then the port is like one that
@@ -61,17 +56,8 @@ fn wait_for_host(port: &OwnedFd) -> Result<(), Error> {
         if !fds[0].revents().contains(PollFlags::HUP) {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(A_MOMENT);
     }
-}
-
-fn find() -> Option<PathBuf> {
-    let ports = std::fs::read_dir(PORTS).ok()?;
-    ports.flatten().find_map(|port| {
-        let name = std::fs::read_to_string(port.path().join("name")).ok()?;
-        let device = PathBuf::from("/dev").join(port.file_name());
-        (name.trim_end() == NAME && device.exists()).then_some(device)
-    })
 }
 
 #[cfg(test)]

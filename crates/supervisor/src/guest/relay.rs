@@ -29,6 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Runs the pod, and returns the exit status of the supervisor.
 pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
     link.notice(&Report::Hello { protocol: PROTOCOL });
+    link.advance()?;
+    // While the host answers.
+    network::loopback_up()?;
     let start = loop {
         if let Some(event) = link.next_event()? {
             match order(event)? {
@@ -40,7 +43,7 @@ pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
         wait(link, None, None)?;
     };
     set_up(&start)?;
-    let (child, _kept) = start_supervisor(link, *start)?;
+    let (supervisor, _kept) = start_supervisor(link, *start)?;
     link.notice(&Report::Started);
     let mut ended = None;
     loop {
@@ -54,8 +57,8 @@ pub(super) fn run(link: &mut Link) -> Result<u8, Error> {
         if let Some(status) = ended.filter(|_| link.is_drained()) {
             return Ok(status);
         }
-        if wait(link, ended.is_none().then_some(child.pidfd.as_fd()), None)? {
-            ended = Some(reap(&child)?);
+        if wait(link, ended.is_none().then_some(supervisor.status.as_fd()), None)? {
+            ended = Some(supervisor.status()?);
         }
     }
 }
@@ -87,8 +90,8 @@ fn order(event: Event) -> Result<Order, Error> {
     }
 }
 
-/// Waits for the link, and for `child`; whether that has ended.
-fn wait(link: &mut Link, child: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Result<bool, Error> {
+/// Waits for the link, and for the `status` of the supervisor; whether that has come.
+fn wait(link: &mut Link, status: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Result<bool, Error> {
     link.advance()?;
     let mut tokens: Vec<Option<Token>> = Vec::new();
     let mut fds: Vec<PollFd<'_>> = Vec::new();
@@ -96,9 +99,9 @@ fn wait(link: &mut Link, child: Option<BorrowedFd<'_>>, limit: Option<Duration>)
         tokens.push(Some(token));
         fds.push(PollFd::from_borrowed_fd(fd, flags));
     }
-    if let Some(child) = child {
+    if let Some(status) = status {
         tokens.push(None);
-        fds.push(PollFd::from_borrowed_fd(child, PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(status, PollFlags::IN));
     }
     let limit = limit.map(|limit| Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -121,6 +124,23 @@ fn wait(link: &mut Link, child: Option<BorrowedFd<'_>>, limit: Option<Duration>)
         }
     }
     Ok(has_ended)
+}
+
+/// The supervisor, and where its exit status arrives.
+struct Supervisor {
+    child: Child,
+    status: OwnedFd,
+}
+
+impl Supervisor {
+    /// What it says, or how it was killed before it could.
+    fn status(&self) -> Result<u8, Error> {
+        let mut status = [0];
+        match rustix::io::read(&self.status, &mut status)? {
+            0 => reap(&self.child),
+            _ => Ok(status[0]),
+        }
+    }
 }
 
 fn reap(child: &Child) -> Result<u8, Error> {
@@ -146,7 +166,7 @@ fn set_up(start: &Start) -> Result<(), Error> {
 }
 
 /// Starts it; the descriptors that come back are to be kept for as long as it runs.
-fn start_supervisor(link: &mut Link, start: Start) -> Result<(Child, Vec<OwnedFd>), Error> {
+fn start_supervisor(link: &mut Link, start: Start) -> Result<(Supervisor, Vec<OwnedFd>), Error> {
     let control = UnixListener::bind(CONTROL)?;
     link.serve(CONTROL.into());
     let mut kept = Vec::new();
@@ -182,13 +202,16 @@ fn start_supervisor(link: &mut Link, start: Start) -> Result<(Child, Vec<OwnedFd
         }
     }
     descriptors.push(("control".to_owned(), control.into()));
-    let (records, told) = datagrams()?;
+    // What is written at once is read at once.
+    let (records, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT)?;
+    rustix::io::ioctl_fionbio(&records, true)?;
     link.tell(start.records, records);
     descriptors.push(("records".to_owned(), told));
     if let Some(stream) = start.journal {
-        let (ours, theirs) = datagrams()?;
-        link.adopt(stream, ours, Flow::Read, Kind::Datagrams);
-        descriptors.push(("journal".to_owned(), theirs));
+        let (ours, theirs) = UnixDatagram::pair()?;
+        ours.set_nonblocking(true)?;
+        link.adopt(stream, ours.into(), Flow::Read, Kind::Datagrams);
+        descriptors.push(("journal".to_owned(), theirs.into()));
     }
     descriptors.extend(listeners::open(link, &start.listeners)?);
     let mut notify_socket = None;
@@ -198,14 +221,8 @@ fn start_supervisor(link: &mut Link, start: Start) -> Result<(Child, Vec<OwnedFd
         link.adopt(stream, socket.into(), Flow::Read, Kind::Datagrams);
         notify_socket = Some(NOTIFY);
     }
-    Ok((root::start(start.pod, &descriptors, notify_socket, start.writable_sys)?, kept))
-}
-
-/// Our end, which does not block, and the supervisor's.
-fn datagrams() -> Result<(OwnedFd, OwnedFd), Error> {
-    let (ours, theirs) = UnixDatagram::pair()?;
-    ours.set_nonblocking(true)?;
-    Ok((ours.into(), theirs.into()))
+    let (child, status) = root::start(start.pod, &descriptors, notify_socket, start.writable_sys)?;
+    Ok((Supervisor { child, status }, kept))
 }
 
 /// The supervisor's end of a pipe whose other end is joined to `stream`.

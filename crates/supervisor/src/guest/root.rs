@@ -13,6 +13,7 @@ use std::path::Path;
 use executor::{Failed, Step};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::pipe::PipeFlags;
 use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
 
@@ -97,7 +98,8 @@ fn read_ahead() -> Result<(), Error> {
     std::fs::write(&file, READ_AHEAD_KIB).map_err(|error| format!("Cannot write {file}: {error}").into())
 }
 
-/// Starts the supervisor of `pod` with these descriptors: standard streams first.
+/// Starts the supervisor of `pod` with these descriptors: standard streams first. Returns the process, and the reading end of a pipe for
+/// its exit status, a byte.
 ///
 /// It goes on in this program, with nothing of ours but its memory: to execute the file again would take an emulated processor
 /// longer than most of what the supervisor does.
@@ -106,10 +108,13 @@ pub(super) fn start(
     descriptors: &[(String, OwnedFd)],
     notify_socket: Option<&str>,
     writable_sys: bool,
-) -> Result<Child, Error> {
-    let controllers = "/sys/fs/cgroup/cgroup.subtree_control";
-    std::fs::write(controllers, CONTROLLERS)
-        .map_err(|error| format!("Cannot enable {CONTROLLERS}: {error}"))?;
+) -> Result<(Child, OwnedFd), Error> {
+    // They count for all of the pod as soon as they are enabled.
+    if pod.mutable || pod.apps.iter().any(|app| !app.cgroup.controllers().is_empty()) {
+        let controllers = "/sys/fs/cgroup/cgroup.subtree_control";
+        std::fs::write(controllers, CONTROLLERS)
+            .map_err(|error| format!("Cannot enable {CONTROLLERS}: {error}"))?;
+    }
     directory(GROUP)?;
     let group = sys::path::open_directory(Path::new(GROUP))?;
     let options = CloneOptions {
@@ -118,34 +123,46 @@ pub(super) fn start(
         cgroup: Some(group.as_fd()),
         ..CloneOptions::default()
     };
+    let (status, to_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     match sys::process::clone3(options).step(|| "start the supervisor".to_owned())? {
-        Fork::Parent(child) => Ok(child),
-        Fork::Child => {
-            let status = match isolate(descriptors, writable_sys) {
-                Ok(names) => crate::supervise(Ok(pod), Inherited::of(names, notify_socket.map(OsString::from))),
-                Err(error) => {
-                    super::system::complain(&format!("Cannot start the supervisor: {error}"));
-                    crate::FAILED
+        Fork::Parent(child) => Ok((child, status)),
+        Fork::Child => match isolate(descriptors, &to_status, writable_sys) {
+            Ok((names, to_status)) => {
+                let inherited = Inherited::of(names, notify_socket.map(OsString::from));
+                let status = crate::supervise(Ok(pod), inherited);
+                let _ = rustix::io::write(&to_status, &[status]);
+                // The machine ends now. To take all the namespaces and mounts apart first is of use to nobody.
+                loop {
+                    let _ = rustix::event::poll(&mut [], None);
                 }
-            };
-            sys::process::exit_now(status.into())
-        }
+            }
+            Err(error) => {
+                super::system::complain(&format!("Cannot start the supervisor: {error}"));
+                sys::process::exit_now(crate::FAILED.into())
+            }
+        },
     }
 }
 
 /// Leaves this process with the namespaces and the descriptors of the supervisor. Returns their numbers and names, less the standard
-/// streams.
-fn isolate(descriptors: &[(String, OwnedFd)], writable_sys: bool) -> Result<Vec<(i32, String)>, Error> {
+/// streams, and `to_status`.
+fn isolate(
+    descriptors: &[(String, OwnedFd)],
+    to_status: &OwnedFd,
+    writable_sys: bool,
+) -> Result<(Vec<(i32, String)>, OwnedFd), Error> {
     prepare_namespaces(writable_sys)?;
     sys::process::reset_signals()?;
     rustix::thread::set_name(c"supervisor")?;
-    let handles: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let handles: Vec<BorrowedFd<'_>> =
+        descriptors.iter().map(|(_, fd)| fd).chain([to_status]).map(AsFd::as_fd).collect();
     sys::fd::arrange(&handles)?;
     let names: Vec<(i32, String)> =
         (3..).zip(descriptors.iter().skip(3).map(|(name, _)| name.clone())).collect();
+    let last = 3 + i32::try_from(names.len())?;
     // The link and all else that is open belongs to our parent.
-    sys::fd::close_from(3 + i32::try_from(names.len())?)?;
-    Ok(names)
+    sys::fd::close_from(last + 1)?;
+    Ok((names, sys::fd::take_inherited(last)?))
 }
 
 /// In the supervisor's namespaces: what shows only its own, and the change of root.

@@ -84,8 +84,6 @@ fn load_modules(purposes: &[&str]) -> Result<(), Error> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => Err(errno).step(|| format!("load the kernel module {name}"))?,
         }
-        // The file is in memory, and nobody needs it any more.
-        let _ = std::fs::remove_file(&path);
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub enum LinkError {
 pub enum Event {
     /// JSON of an [`super::Order`] or a [`super::Report`].
     Notice(Vec<u8>),
-    /// A datagram of the stream that is heard: see [`Link::hear`].
+    /// A packet of the stream that is heard: see [`Link::hear`].
     Told(Vec<u8>),
     /// The other side has closed the link.
     Closed,
@@ -150,7 +150,7 @@ impl Link {
         self.streams.insert(number, Stream::new(fd, flow, kind, None));
     }
 
-    /// Makes events of the datagrams of a stream; the other side has to [`Link::tell`] what goes over the number. What it has sent after
+    /// Makes events of the packets of a stream; the other side has to [`Link::tell`] what goes over the number. What it has sent after
     /// one of them goes nowhere before the next event is asked for.
     pub fn hear(&mut self) -> u32 {
         let number = self.number();
@@ -158,10 +158,11 @@ impl Link {
         number
     }
 
-    /// Sends the datagrams of `socket` over the stream `number`, and each of them before everything that is read after it was there.
-    pub fn tell(&mut self, number: u32, socket: OwnedFd) {
+    /// Sends the packets of `pipe`, which does not block, over the stream `number`, and each of them before everything that is read after
+    /// it was there.
+    pub fn tell(&mut self, number: u32, pipe: OwnedFd) {
         self.told = Some(number);
-        self.adopt(number, socket, Flow::Read, Kind::Datagrams);
+        self.adopt(number, pipe, Flow::Read, Kind::Datagrams);
     }
 
     /// Passes on a connection to the supervisor: `socket`, which does not block.

@@ -10,7 +10,7 @@ pub const PROTOCOL: u32 = 4;
 
 /// The host to the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Start the supervisor. The answer to [`Report::Hello`].
     Start(Box<Start>),
@@ -20,7 +20,7 @@ pub enum Order {
 
 /// The guest to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "report", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// The link is up.
     Hello {

@@ -61,7 +61,7 @@ impl Flow {
 pub enum Kind {
     /// Bytes.
     Bytes,
-    /// Datagrams of a socket.
+    /// Datagrams of a socket, or packets of a pipe (`O_DIRECT`).
     Datagrams,
 }
 
@@ -173,7 +173,8 @@ impl Stream {
         };
         let mut bytes = vec![0; size];
         match rustix::io::read(&self.fd, &mut bytes) {
-            Ok(0) if self.kind == Kind::Bytes => {
+            // A datagram may be empty; a packet of a pipe is not.
+            Ok(0) if self.kind == Kind::Bytes || !self.is_socket => {
                 self.reads = false;
                 Taken::End
             }

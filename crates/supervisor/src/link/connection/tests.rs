@@ -1,5 +1,6 @@
 use super::*;
 use crate::control::{Attach, Endpoint, Exec, Incoming, Request, Response, encode_data, send};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 
@@ -160,28 +161,31 @@ fn datagrams_stay_whole() {
 #[test]
 fn what_is_told_is_heard_before_what_was_said_after_it() {
     let mut both = Both::new();
-    let (supervisor, ours) = UnixDatagram::pair().unwrap();
+    let (ours, supervisor) = pipe_with(PipeFlags::DIRECT | PipeFlags::NONBLOCK).unwrap();
     let (mut says, input) = pair();
     let (mut hears, output) = pair();
-    ours.set_nonblocking(true).unwrap();
     // A number below that of what is told, so that it comes first by itself.
     let number = both.host.carry(output.into(), Flow::Write, Kind::Bytes);
     both.guest.adopt(number, input.into(), Flow::Read, Kind::Bytes);
     let told = both.host.hear();
-    both.guest.tell(told, ours.into());
-    for round in 0..3 * u8::try_from(super::super::stream::WINDOW / (64 * 1024)).unwrap() {
-        let datagrams = [vec![round; 1], vec![round; 60_000]];
-        datagrams.iter().for_each(|datagram| _ = supervisor.send(datagram).unwrap());
+    both.guest.tell(told, ours);
+    // More than may be on their way at once.
+    for round in 0..60 {
+        let packets = [vec![round; 1], vec![round; 4096], vec![round; 7]];
+        packets.iter().for_each(|packet| _ = rustix::io::write(&supervisor, packet).unwrap());
         says.write_all(&[round]).unwrap();
         both.settle();
-        for datagram in datagrams {
+        for packet in packets {
             assert!(hears.read(&mut [0; 1]).is_err(), "not heard of yet");
-            assert_eq!(both.host.next_event().unwrap(), Some(Event::Told(datagram)));
+            assert_eq!(both.host.next_event().unwrap(), Some(Event::Told(packet)));
             both.settle();
         }
         assert_eq!(both.host.next_event().unwrap(), None);
         assert_eq!(read_all(&mut hears), [round]);
     }
+    drop(supervisor);
+    both.settle();
+    assert!(both.guest.is_drained());
 }
 
 /// A call: the client's socket and the supervisor's.
