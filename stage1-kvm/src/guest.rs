@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
 use supervisor::PodSpec;
 use supervisor::client::window_size;
-use supervisor::link::{Flow, Interface, Kind, Link, Listener, Start, Terminal, Volume, unblocked};
+use supervisor::link::{Flow, Interface, Kind, Link, Listener, OwnFile, Start, Terminal, Volume, unblocked};
 
 /// Bytes of randomness for the guest.
 const SEED: usize = 64;
@@ -20,6 +20,8 @@ const SEED: usize = 64;
 pub(crate) struct Outside {
     /// The pod.
     pub(crate) pod: PodSpec,
+    /// Files of its root.
+    pub(crate) files: Vec<OwnFile>,
     /// The journal's socket for entries.
     pub(crate) journal: Option<OwnedFd>,
     /// An app reads our standard input.
@@ -55,6 +57,7 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut start = Start {
         pod: outside.pod,
+        files: outside.files,
         records: link.hear(),
         writable_sys: outside.writable_sys,
         mounts: outside.mounts,

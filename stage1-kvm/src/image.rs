@@ -30,9 +30,6 @@ const NAME: &str = "root.erofs";
 /// The file in the process that makes it.
 const FILE: i32 = 3;
 
-/// Programs that only rkt needs there: the guest's kernel.
-const LEFT_OUT: &str = "boot";
-
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -49,7 +46,7 @@ impl Maker {
         Some(Maker { program: find_program("mkfs.erofs", &places)? })
     }
 
-    /// Makes an image of the root of the pod in the working directory, with all that is mounted there.
+    /// Makes an image of the apps of the pod in the working directory, with all that is mounted there.
     ///
     /// # Errors
     /// When there is no room for it.
@@ -83,7 +80,6 @@ impl Maker {
             arguments: [
                 "--quiet".to_owned(),
                 "-d0".to_owned(),
-                format!("--exclude-path={LEFT_OUT}"),
                 format!("/proc/self/fd/{FILE}"),
                 SHARED.to_owned(),
             ]

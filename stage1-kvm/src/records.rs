@@ -7,35 +7,26 @@ use rustix::fs::{Mode, OFlags};
 use stage1::{Context, Error, Pod, Result};
 use supervisor::pod::check_name;
 use supervisor::status::{Record, Status};
-use sys::mount::Attributes;
 
 use crate::virtiofsd::SHARED;
 
-/// The files, and the root in which the apps have theirs.
+/// The files, which the guest cannot see.
 #[derive(Debug)]
 pub(crate) struct Records {
     status: Status,
-    root: OwnedFd,
+    apps: OwnedFd,
 }
 
 impl Records {
-    /// Those of `pod`. Whoever is started in this mount namespace from now on cannot write to those of the apps: the guest, to which the file
-    /// server shows them, could put devices and links there.
+    /// Those of `pod`, which is in the working directory.
     ///
     /// # Errors
     /// When they cannot be made.
     pub(crate) fn open(pod: &Pod) -> Result<Self> {
         let step = || "record what becomes of the apps".to_owned();
-        let root = pod.current.dir.open_directory(SHARED)?;
-        let status = Status::open(&Path::new(SHARED).join("rkt")).step(step)?;
-        let place =
-            || sys::path::open_beneath(root.as_fd(), Path::new("rkt/status"), OFlags::PATH, Mode::empty());
-        let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
-        place()
-            .and_then(|place| sys::mount::bind(place.as_fd(), place.as_fd(), false))
-            .and_then(|()| sys::mount::set_attributes(place()?.as_fd(), &read_only, false))
-            .step(step)?;
-        Ok(Records { status, root })
+        // They may all come later.
+        let apps = pod.current.dir.create_directory(SHARED)?;
+        Ok(Records { status: Status::open(Path::new("stage1/rootfs/rkt")).step(step)?, apps })
     }
 
     /// Writes down what the guest has told.
@@ -53,8 +44,7 @@ impl Records {
 
     /// Whether the pod has such an app: one that has come later has a root, too.
     fn has(&self, app: &str) -> bool {
-        let place = Path::new("opt/stage2").join(app);
         check_name(app).is_ok()
-            && sys::path::open_beneath(self.root.as_fd(), &place, OFlags::PATH, Mode::empty()).is_ok()
+            && sys::path::open_beneath(self.apps.as_fd(), Path::new(app), OFlags::PATH, Mode::empty()).is_ok()
     }
 }

@@ -12,8 +12,8 @@ use executor::spec::CgroupLimits;
 use network::Joined;
 use pod::Current;
 use rustix::fs::{Mode, OFlags};
-use stage1::args::{Ipc, Network, Run, machine_name};
-use stage1::network_files::NameFiles;
+use stage1::args::{FileMode, Ipc, Network, Run, machine_name};
+use stage1::network_files::{self, NameFiles};
 use stage1::spec::{Limits, Policy};
 use stage1::{Context, Error, Pod, Result, attach, pod_limits, sysctls, warn};
 use supervised::apps;
@@ -22,7 +22,7 @@ use supervised::metadata;
 use supervised::networks::{self, Home};
 use supervisor::PodSpec;
 use supervisor::client::RawMode;
-use supervisor::link::{Link, Side};
+use supervisor::link::{Link, OwnFile, Side};
 use sys::mount::{Attributes, Propagation};
 use systemd::journal;
 use systemd::notify::Notifier;
@@ -49,6 +49,9 @@ const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// The guest's kernel and initramfs, in the root of the stage1.
 const KERNEL: &str = "stage1/rootfs/boot/vmlinux";
 const INITRD: &str = "stage1/rootfs/boot/initramfs";
+
+/// In the root of the stage1; see machine-id(5).
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Runs the pod and ends with its status.
 pub(crate) fn run(run: &Run) -> Result<Infallible> {
@@ -92,7 +95,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut written = apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))?;
     pod.current
         .dir
-        .write("stage1/rootfs/etc/machine-id", format!("{}\n", uuid.replace('-', "")).as_bytes())?;
+        .write(&format!("stage1/rootfs{MACHINE_ID}"), format!("{}\n", uuid.replace('-', "")).as_bytes())?;
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
@@ -202,6 +205,22 @@ fn share_later_mounts(pod: &Pod) -> Result<()> {
     sys::mount::set_attributes(top.as_fd(), &shared, true).step(step)
 }
 
+/// What has been prepared for the apps in the root of the stage1, which the guest does not see.
+fn own_files(pod: &Pod, run: &Run) -> Result<Vec<OwnFile>> {
+    let mut files = Vec::new();
+    let modes = [None, Some(run.resolv_conf), Some(run.hosts), None];
+    for (path, mode) in network_files::PREPARED.into_iter().zip(modes).chain([(MACHINE_ID, None)]) {
+        if let Some(content) = pod.current.dir.read(&format!("stage1/rootfs{path}"))? {
+            files.push(OwnFile {
+                path: path.to_owned(),
+                content: String::from_utf8_lossy(&content).into_owned(),
+                read_only: mode == Some(FileMode::Host),
+            });
+        }
+    }
+    Ok(files)
+}
+
 /// Starts the helpers. While the raw mode lives the terminal is in it.
 fn monitor(
     pod: &Pod,
@@ -283,6 +302,7 @@ fn monitor(
     // In an image nothing is a mount of the host's.
     let mounted = specs.iter().filter(|_| files.image.is_none());
     let outside = Outside {
+        files: own_files(pod, run)?,
         pod: written,
         journal,
         interactive: run.interactive,

@@ -11,8 +11,8 @@ use crate::process::{Command, find_program};
 /// Where distributions put it.
 const PLACES: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
 
-/// What of the pod directory the guest gets to see.
-pub(crate) const SHARED: &str = "stage1/rootfs";
+/// What of the pod directory the guest gets to see: the apps.
+pub(crate) const SHARED: &str = "stage1/rootfs/opt/stage2";
 
 /// The socket, for as long as it takes to connect.
 const SOCKET: &str = "virtiofsd.sock";

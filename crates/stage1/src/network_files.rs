@@ -30,6 +30,10 @@ pub const RESOLV_CONF: &str = "/etc/rkt-resolv.conf";
 /// In the stage1's root.
 pub const HOSTS: &str = "/etc/rkt-hosts";
 const HOSTS_FALLBACK: &str = "/etc/hosts-fallback";
+const HOSTNAME: &str = "/etc/hostname";
+
+/// What [`NameFiles::prepare`] may leave in the stage1's root: the name, `resolv.conf`, and `hosts` in two forms.
+pub const PREPARED: [&str; 4] = [HOSTNAME, RESOLV_CONF, HOSTS, HOSTS_FALLBACK];
 
 /// What the files of a pod's apps say.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,7 @@ impl NameFiles<'_> {
     /// Prepares the files in `root`, the root of the stage1.
     pub fn prepare(&self, root: BorrowedFd<'_>) -> Result<()> {
         let hostname = self.hostname;
-        write(root, "/etc/hostname", &format!("{hostname}\n"), How::Replace)?;
+        write(root, HOSTNAME, &format!("{hostname}\n"), How::Replace)?;
         match (self.resolv_conf, self.of_network) {
             (FileMode::Host, _) => bind_host(root, "/etc/resolv.conf", RESOLV_CONF)?,
             (FileMode::Stage0, _) => _ = stage0_file(root, RESOLV_CONF)?,

@@ -1,8 +1,9 @@
 //! The supervisor's root and the supervisor in it.
 //!
 //! ```text
-//! /root                        virtiofs: the stage1's root on the host, with the apps' roots and volumes in it; or an image of it
-//! /root/dev /run /tmp          made here
+//! /root                        a tmpfs
+//! /root/opt/stage2             virtiofs: the apps' roots, with their volumes in them, on the host; or an image of them
+//! /root/dev /run /tmp /etc     made here
 //! /root/proc /sys/fs/cgroup    made in the supervisor's own namespaces
 //! ```
 
@@ -11,9 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use executor::{Failed, Step};
-use rustix::fs::{CWD, FileType, Mode};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::pipe::PipeFlags;
+use sys::mount::Attributes;
 use sys::namespace::Kind;
 use sys::process::{Child, CloneOptions, Fork};
 
@@ -21,7 +23,7 @@ use super::system::directory;
 use super::{Error, image};
 use crate::host_mounts::claim;
 use crate::inherited::Inherited;
-use crate::link::Start;
+use crate::link::{OwnFile, Start};
 use crate::pod::PodSpec;
 
 /// The tag of the file system that the host shares.
@@ -29,6 +31,9 @@ pub const TAG: &str = "rkt";
 
 /// Where the supervisor's root is, in ours.
 const ROOT: &str = "/root";
+
+/// Where the apps are.
+const APPS: &str = "/root/opt/stage2";
 
 /// The most that one request of virtiofs can bring.
 const READ_AHEAD_KIB: &str = "1024";
@@ -45,17 +50,10 @@ const DEVICES: [(&str, u32, u32); 6] =
 
 /// Makes the supervisor's root.
 pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
-    directory(ROOT)?;
-    if start.image.is_some() {
-        image::mount_root(ROOT)?;
-    } else {
-        mount(TAG, ROOT, "virtiofs", MountFlags::empty(), None)
-            .step(|| "mount the root file system that the host shares".to_owned())?;
-        read_ahead()?;
-    }
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mode = Some(c"mode=0755");
     for (kind, at, flags, options) in [
+        ("tmpfs", ROOT, quiet, mode),
         ("tmpfs", "/root/dev", MountFlags::NOSUID | MountFlags::NOEXEC, mode),
         ("tmpfs", "/root/run", MountFlags::NOSUID | MountFlags::NODEV, mode),
         ("tmpfs", "/root/tmp", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=1777")),
@@ -70,6 +68,19 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
         directory(at)?;
         mount(kind, at, kind, flags, options).step(|| format!("mount {at}"))?;
     }
+    for at in ["/root/proc", "/root/sys", "/root/etc", "/root/opt", APPS] {
+        directory(at)?;
+    }
+    if start.image.is_some() {
+        image::mount_apps(APPS)?;
+    } else {
+        mount(TAG, APPS, "virtiofs", MountFlags::empty(), None)
+            .step(|| "mount the apps that the host shares".to_owned())?;
+        read_ahead()?;
+    }
+    for file in &start.files {
+        own_file(file)?;
+    }
     for (name, major, minor) in DEVICES {
         let (path, device) = (format!("/root/dev/{name}"), rustix::fs::makedev(major, minor));
         let mode = Mode::from_raw_mode(0o666);
@@ -79,12 +90,27 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
     }
     rustix::fs::symlink("pts/ptmx", "/root/dev/ptmx")?;
     for (app, path) in &start.mounts {
-        let top = sys::path::hold_directory(&Path::new(ROOT).join("opt/stage2").join(app).join("rootfs"));
+        let top = sys::path::hold_directory(&Path::new(APPS).join(app).join("rootfs"));
         top.and_then(|top| claim(top.as_fd(), Path::new(path)))
             .step(|| format!("use what the host has mounted at {path} of app {app}"))?;
     }
     if let Some(volumes) = &start.image {
-        image::mount_volumes(Path::new(ROOT), volumes)?;
+        image::mount_volumes(Path::new(APPS), volumes)?;
+    }
+    Ok(())
+}
+
+/// Makes a file of the supervisor's root.
+fn own_file(file: &OwnFile) -> Result<(), Error> {
+    let path = format!("{ROOT}{}", file.path);
+    std::fs::write(&path, &file.content).map_err(|error| format!("Cannot write {path}: {error}"))?;
+    if file.read_only {
+        let open = || sys::path::open_in_root(CWD, Path::new(&path), OFlags::PATH, Mode::empty());
+        let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
+        open()
+            .and_then(|at| sys::mount::bind(at.as_fd(), at.as_fd(), false))
+            .and_then(|()| sys::mount::set_attributes(open()?.as_fd(), &read_only, false))
+            .step(|| format!("protect {path}"))?;
     }
     Ok(())
 }
@@ -92,7 +118,7 @@ pub(super) fn mount_root(start: &Start) -> Result<(), Error> {
 /// Lets the guest read programs from the host in few requests: each takes its way through the hypervisor, and what it reads is
 /// memory of the host in most cases.
 fn read_ahead() -> Result<(), Error> {
-    let device = rustix::fs::stat(ROOT)?.st_dev;
+    let device = rustix::fs::stat(APPS)?.st_dev;
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
     std::fs::write(&file, READ_AHEAD_KIB).map_err(|error| format!("Cannot write {file}: {error}").into())

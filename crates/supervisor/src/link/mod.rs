@@ -29,6 +29,6 @@ mod stream;
 mod target;
 
 pub use connection::{Event, Link, LinkError, Side, Token};
-pub use notice::{Interface, Listener, Order, PROTOCOL, Report, Route, Start, Terminal, Volume};
+pub use notice::{Interface, Listener, Order, OwnFile, PROTOCOL, Report, Route, Start, Terminal, Volume};
 pub use stream::{Flow, Kind, unblocked};
 pub use target::{Peer, Target};

@@ -53,6 +53,8 @@ pub struct Start {
     pub seed: Vec<u8>,
     /// The pod, for the supervisor.
     pub pod: PodSpec,
+    /// Files of the supervisor's own root, which become parts of the apps' views.
+    pub files: Vec<OwnFile>,
     /// The stream of its [`crate::status::Record`]s.
     pub records: u32,
     /// The stream of its entries in the journal, where there is one.
@@ -67,12 +69,24 @@ pub struct Start {
     pub writable_sys: bool,
     /// Apps and paths in their roots of what has been mounted on the host: they become mounts of the guest.
     pub mounts: Vec<(String, String)>,
-    /// The root is an image on a disk, with these volumes in it, and not shared by the host.
+    /// The apps are in an image on a disk, with these volumes in it, and not shared by the host.
     pub image: Option<Vec<Volume>>,
     /// Network interfaces.
     pub interfaces: Vec<Interface>,
     /// Listening sockets that the supervisor inherits, in the order of their numbers.
     pub listeners: Vec<Listener>,
+}
+
+/// A file of the supervisor's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OwnFile {
+    /// Where it is.
+    pub path: String,
+    /// What is in it.
+    pub content: String,
+    /// No app may write to it.
+    pub read_only: bool,
 }
 
 /// A volume whose files are in the image.
