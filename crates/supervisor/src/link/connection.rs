@@ -90,6 +90,8 @@ pub struct Link {
     targets: Vec<Target>,
     next: u32,
     is_closed: bool,
+    /// That is to be told yet.
+    end: Option<Event>,
     /// Nothing is read from streams.
     is_paused: bool,
 }
@@ -116,6 +118,7 @@ impl Link {
             targets: Vec::new(),
             next,
             is_closed: false,
+            end: None,
             // The guest does not know the streams before it has been told.
             is_paused: side == Side::Host,
         }
@@ -253,7 +256,8 @@ impl Link {
         if self.events.is_empty() {
             self.receive_all()?;
         }
-        Ok(self.events.pop_front())
+        // Behind everything that came before.
+        Ok(self.events.pop_front().or_else(|| self.end.take()))
     }
 
     /// Whether everything has been handed to the port.
@@ -322,7 +326,7 @@ impl Link {
                 // A port of virtio-serial reads 0 while nobody has the other side open.
                 Ok(0) | Err(Errno::CONNRESET | Errno::PIPE) => {
                     self.is_closed = true;
-                    self.events.push_back(Event::Closed);
+                    self.end = Some(Event::Closed);
                 }
                 Ok(length) => self.input.extend(&chunk[..length]),
                 Err(Errno::INTR | Errno::AGAIN) => {}
@@ -357,7 +361,7 @@ impl Link {
                 Err(Errno::AGAIN) => break,
                 Err(Errno::PIPE | Errno::CONNRESET) => {
                     self.is_closed = true;
-                    self.events.push_back(Event::Closed);
+                    self.end = Some(Event::Closed);
                 }
                 Err(error) => return Err(error.into()),
             }

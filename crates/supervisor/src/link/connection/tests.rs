@@ -188,6 +188,24 @@ fn what_is_told_is_heard_before_what_was_said_after_it() {
     assert!(both.guest.is_drained());
 }
 
+#[test]
+fn the_end_of_the_link_is_heard_behind_all_that_came_before() {
+    let (ours, mut theirs) = pair();
+    let mut host = Link::new(ours.into(), Side::Host);
+    let told = host.hear();
+    let mut bytes = Vec::new();
+    Frame::Data(told, vec![1]).encode(&mut bytes);
+    Frame::Notice(vec![2]).encode(&mut bytes);
+    theirs.write_all(&bytes).unwrap();
+    drop(theirs);
+    // It wants to give credit, and there is nobody any more.
+    host.handle(Token::Port, PollFlags::IN).unwrap();
+    host.advance().unwrap();
+    for event in [Some(Event::Told(vec![1])), Some(Event::Notice(vec![2])), Some(Event::Closed), None] {
+        assert_eq!(host.next_event().unwrap(), event);
+    }
+}
+
 /// A call: the client's socket and the supervisor's.
 fn call(both: &mut Both) -> (UnixStream, UnixStream) {
     let dir = tempfile::tempdir().unwrap();
