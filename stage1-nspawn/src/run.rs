@@ -59,12 +59,16 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         Network::None => (sysctls.all(), Parameters::new()),
         _ => (sysctls.ipc, sysctls.network),
     };
-    apps::write_files(&pod, run, &specs, &within, "nspawn", None)?;
+    let write = |specs: &[AppSpec]| -> Result<()> {
+        let spec = apps::write_files(&pod, run, specs, &within, "nspawn", None)?;
+        apps::write_spec(&pod, run, &spec)
+    };
+    write(&specs)?;
     // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
-        Ok(true) => apps::write_files(&pod, run, &specs, &within, "nspawn", None).map(|_| ()),
+        Ok(true) => write(&specs),
         announced => announced.map(|_| ()),
     };
     let started = announced.and_then(|()| {

@@ -91,8 +91,8 @@ pub(crate) fn app_root(pod: &Pod, app: &str) -> Result<OwnedFd> {
     Ok(pod.current.dir.open_directory(&format!("stage1/rootfs/opt/stage2/{app}/rootfs"))?)
 }
 
-/// Writes what the supervisor, other entrypoints and other programs read. The supervisor sets `sysctls`, and `hostname` if there is one.
-/// Returns what it reads.
+/// Writes what other entrypoints and other programs read. Returns what the supervisor has to know: it sets `sysctls`, and `hostname` if there
+/// is one.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -120,7 +120,18 @@ pub fn write_files(
         console_is_journal: systemd::journal::stdout_is_journal(),
         debug: run.debug,
     };
-    let json = serde_json::to_vec(&pod_spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;
+    stage1::runtime_config::write(pod, run)?;
+    pod.current.write_flavor(flavor)?;
+    Ok(pod_spec)
+}
+
+/// Writes `spec` where a supervisor in a container reads it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_spec(pod: &Pod, run: &Run, spec: &PodSpec) -> Result<()> {
+    let dir = &pod.current.dir;
+    let json = serde_json::to_vec(spec).map_err(io::Error::from).step(|| "write the apps".to_owned())?;
     dir.write(&format!("stage1/rootfs{}", supervisor::pod::POD_SPEC_PATH), &json)?;
     if let Some((first, _)) = run.private_users {
         // The supervisor is no root of the host's.
@@ -132,7 +143,5 @@ pub fn write_files(
             })
             .step(|| "hand the apps to the supervisor".to_owned())?;
     }
-    stage1::runtime_config::write(pod, run)?;
-    pod.current.write_flavor(flavor)?;
-    Ok(pod_spec)
+    Ok(())
 }

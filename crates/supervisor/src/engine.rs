@@ -51,7 +51,7 @@ pub(crate) fn run(spec: PodSpec, mut inherited: Inherited) -> Result<u8, Error> 
     let console = [Console::new(rustix::stdio::stdout())?, Console::new(rustix::stdio::stderr())?];
     let mut shared = Shared {
         log: Log::new(&spec.uuid, started, console, journal),
-        status: records.map_or_else(|| Status::open(Path::new("/rkt")), |socket| Ok(Status::Told(socket)))?,
+        status: records.map_or_else(|| Status::open(Path::new("/rkt")), |pipe| Ok(Status::Told(pipe)))?,
         inherited,
         grace: Duration::from_millis(spec.stop_grace_ms),
     };

@@ -43,11 +43,10 @@ pub fn tap(name: &str) -> Result<OwnedFd> {
     Ok(device)
 }
 
-/// Asks the kernel something about interface `name` that it answers in the value of the request.
-macro_rules! ask {
-    ($name:expr, $what:expr) => {{
-        let socket = socket()?;
-        let mut request = Request::new($name)?;
+/// Tells or asks the kernel something about the interface that `request` names; what it answers is in the value.
+macro_rules! ioctl {
+    ($request:expr, $what:expr) => {{
+        let (socket, mut request) = (socket()?, $request);
         // SAFETY: as above; the calls fill no more than the value.
         let returned = unsafe { libc::ioctl(socket.as_raw_fd(), $what, std::ptr::from_mut(&mut request)) };
         check(returned.into())?;
@@ -59,26 +58,20 @@ macro_rules! ask {
 pub fn loopback_up() -> Result<()> {
     let mut request = Request::new("lo")?;
     request.value[..2].copy_from_slice(&i16::try_from(libc::IFF_UP).map_err(|_| Errno::INVAL)?.to_ne_bytes());
-    // The kernel asks for no certain kind, and one that talks to the network takes more to make.
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: rustix has no SIOCSIFFLAGS. The structure has the size and layout that the call takes, and outlives it.
-    let returned =
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_mut(&mut request)) };
-    check(returned.into())?;
+    ioctl!(request, libc::SIOCSIFFLAGS);
     Ok(())
 }
 
 /// The MTU of interface `name`.
 pub fn mtu(name: &str) -> Result<u32> {
-    let [a, b, c, d, ..] = ask!(name, libc::SIOCGIFMTU);
+    let [a, b, c, d, ..] = ioctl!(Request::new(name)?, libc::SIOCGIFMTU);
     Ok(u32::from_ne_bytes([a, b, c, d]))
 }
 
 /// The hardware address of interface `name`; `None` when it is no Ethernet.
 pub fn hardware_address(name: &str) -> Result<Option<[u8; 6]>> {
     // struct sockaddr: the type of the hardware, the address.
-    let [first, second, a, b, c, d, e, f, ..] = ask!(name, libc::SIOCGIFHWADDR);
+    let [first, second, a, b, c, d, e, f, ..] = ioctl!(Request::new(name)?, libc::SIOCGIFHWADDR);
     let is_ethernet = u16::from_ne_bytes([first, second]) == libc::ARPHRD_ETHER;
     Ok(is_ethernet.then_some([a, b, c, d, e, f]))
 }
@@ -86,13 +79,14 @@ pub fn hardware_address(name: &str) -> Result<Option<[u8; 6]>> {
 /// Whether interface `name` finds the hardware addresses of its neighbours, by ARP and the like; without, all packets go to whoever
 /// is at the other end.
 pub fn finds_neighbours(name: &str) -> Result<bool> {
-    let [first, second, ..] = ask!(name, libc::SIOCGIFFLAGS);
+    let [first, second, ..] = ioctl!(Request::new(name)?, libc::SIOCGIFFLAGS);
     let no_arp = u16::try_from(libc::IFF_NOARP).map_err(|_| Errno::INVAL)?;
     Ok(u16::from_ne_bytes([first, second]) & no_arp == 0)
 }
 
+/// The kernel asks for no certain kind, and one that talks to the network takes more to make.
 fn socket() -> Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
 }
 
 /// The number of interface `name`.

@@ -7,7 +7,6 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
 const ERROR: u16 = 0x2;
 const NESTED: u16 = 0x8000;
 
@@ -107,7 +106,7 @@ fn answers(mut bytes: &[u8]) -> Vec<(u32, i32)> {
 }
 
 /// Asks for an acknowledgement of a message.
-pub const WITH_ACK: u16 = ACK;
+pub const WITH_ACK: u16 = 0x4;
 
 #[cfg(test)]
 mod tests {

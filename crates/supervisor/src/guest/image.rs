@@ -56,6 +56,6 @@ pub(super) fn mount_volumes(apps: &Path, volumes: &[Volume]) -> Result<(), Faile
 
 /// A handle of the place of a volume, and of what is mounted there.
 fn place(apps: &Path, volume: &Volume) -> Result<OwnedFd, Errno> {
-    let top = sys::path::open_directory(&apps.join(&volume.app).join("rootfs"))?;
+    let top = sys::path::hold_directory(&apps.join(&volume.app).join("rootfs"))?;
     sys::path::open_in_root(top.as_fd(), Path::new(&volume.path), OFlags::PATH, Mode::empty())
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use executor::{Failed, Step};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::pipe::PipeFlags;
 use sys::mount::Attributes;
@@ -105,12 +106,15 @@ fn own_file(file: &OwnFile) -> Result<(), Error> {
     let path = format!("{ROOT}{}", file.path);
     std::fs::write(&path, &file.content).map_err(|error| format!("Cannot write {path}: {error}"))?;
     if file.read_only {
-        let open = || sys::path::open_in_root(CWD, Path::new(&path), OFlags::PATH, Mode::empty());
-        let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
-        open()
-            .and_then(|at| sys::mount::bind(at.as_fd(), at.as_fd(), false))
-            .and_then(|()| sys::mount::set_attributes(open()?.as_fd(), &read_only, false))
-            .step(|| format!("protect {path}"))?;
+        let protect = || -> Result<(), Errno> {
+            let root = sys::path::hold_directory(Path::new(ROOT))?;
+            claim(root.as_fd(), Path::new(&file.path))?;
+            let at =
+                sys::path::open_in_root(root.as_fd(), Path::new(&file.path), OFlags::PATH, Mode::empty())?;
+            let read_only = Attributes { read_only: Some(true), ..Attributes::default() };
+            sys::mount::set_attributes(at.as_fd(), &read_only, false)
+        };
+        protect().step(|| format!("protect {path}"))?;
     }
     Ok(())
 }
