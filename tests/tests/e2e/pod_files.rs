@@ -497,8 +497,11 @@ fn pinned_images_stay() {
 
 fn sockets_are_passed_by_name(case: &Case) {
     let one = case.tmp("one.sock");
-    let script = "$| = 1; print qq($ENV{LISTEN_FDS} $ENV{LISTEN_FDNAMES}\\n); open(my $l, '+<&=3') or die; \
-                  while (accept(my $c, $l)) { syswrite($c, qq(served\\n)); close $c }";
+    // Told to end, it serves whom it has accepted.
+    let script = "$| = 1; $SIG{TERM} = sub { $end = 1 }; print qq($ENV{LISTEN_FDS} $ENV{LISTEN_FDNAMES}\\n); \
+                  open(my $l, '+<&=3') or die; vec(my $all, 3, 1) = 1; \
+                  until ($end) { select(my $ready = $all, undef, undef, 0.1) > 0 or next; \
+                  accept(my $c, $l) or die; syswrite($c, qq(served\\n)); close $c }";
     let file = PodFile::new(case, "socket");
     let rest = format!("[Socket]\nFileDescriptorName=wanted\nListenStream={one}\n");
     file.write(&perl(case, "", script, "Sockets=wanted", &rest));

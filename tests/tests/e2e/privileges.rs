@@ -145,19 +145,23 @@ fn the_unpacker_can_do_nothing_but_unpack() {
     let host = case.host();
     let image =
         case.image("large.aci", crate::images::small("example.com/large", &"x".repeat(64 << 20)).build());
-    let _fetch = case.rkt(["fetch", &image]).spawn();
     // Stopped, rkt feeds it no more: it waits.
-    let find = r#"for d in /proc/[0-9]*; do
-        tr '\0' ' ' <$d/cmdline 2>/dev/null | grep -q '^rkt-unpack .*unpack' || continue
-        p=$(awk '/PPid/ { print $2 }' $d/status); tr '\0' '\n' </proc/$p/cmdline | grep -qxF "$1" || continue
-        kill -STOP $p; echo "${d#/proc/}"; break
-    done 2>/dev/null"#;
-    let pid = eventually("the process that unpacks", || {
-        let found = host.exec("sh").args(["-c", find, "sh", &image]).output().trimmed().to_owned();
-        (!found.is_empty()).then_some(found)
+    let stopped = format!(
+        "{} fetch {image} & while kill -0 $!; do
+            for child in $(cat /proc/$!/task/*/children); do
+                tr '\\0' ' ' </proc/$child/cmdline | grep -q '^rkt-unpack .*unpack' && kill -STOP $! && echo $child && wait
+            done
+        done 2>/dev/null",
+        case.rkt_words().join(" ")
+    );
+    let mut fetch = host.exec("sh").args(["-c", &stopped]).spawn();
+    fetch.wait_for_stdout("\n");
+    let pid = fetch.stdout().trim().to_owned();
+    // Not before it is locked in.
+    let status = eventually("the filter of the process that unpacks", || {
+        Some(status(host, &pid)).filter(|status| status.get("Seccomp").map(String::as_str) == Some("2"))
     });
-    let status = status(host, &pid);
-    for (field, value) in [("NoNewPrivs", "1"), ("Seccomp", "2"), ("CapEff", KEPT), ("CapBnd", KEPT)] {
+    for (field, value) in [("NoNewPrivs", "1"), ("CapEff", KEPT), ("CapBnd", KEPT)] {
         assert_eq!(status.get(field).map(String::as_str), Some(value), "{field}: {status:?}");
     }
     try_all(host, &pid, UNPACKER_MAY, UNPACKER_MUST_NOT);
