@@ -107,7 +107,7 @@ pub(crate) fn kernel_parameters(
         words.push(format!("rkt.vsock={port}"));
     }
     words.extend((!machine.interfaces.is_empty()).then(|| "rkt.net".to_owned()));
-    // Without it the kernel would not get far: see "Time in emulation" in docs/kvm.md.
+    // See "Time in emulation" in docs/kvm.md.
     if let Some(khz) = tsc_khz.filter(|_| machine.accelerator == Accelerator::Tcg) {
         words.push(format!("tsc_early_khz={khz}"));
     }

@@ -1,14 +1,21 @@
 //! QEMU: where it is, and its command line.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use stage1::{Error, Result};
+use stage1::{Context, Error, Result};
 
 use crate::accelerator::Accelerator;
 use crate::hypervisor::{CONSOLE, CONTROL, FILES, Hypervisor, INITRD, KERNEL, TAPS};
 use crate::machine::{Device, Machine, Root};
 use crate::process::{Command, User, find_program};
 use crate::settings::Model;
+
+/// How long QEMU may take to end when it has said what it was asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The host's QEMU.
 #[derive(Debug)]
@@ -34,6 +41,37 @@ impl Qemu {
         let device = (accelerator == Accelerator::Kvm).then_some(device);
         Ok(Qemu { program, user: User::of_hypervisor(device)? })
     }
+
+    /// Whether it has the machine `microvm`, which some distributions leave out. It takes some 20 ms to say so.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn has_microvm(&self) -> Result<bool> {
+        let ask = || "ask QEMU for its machines".to_owned();
+        let null = File::options().read(true).write(true).open("/dev/null").step(ask)?;
+        let (mut answers, answer) = std::io::pipe().step(ask)?;
+        let mut running = self.program_with(vec!["-machine".to_owned(), "help".to_owned()]).spawn(&[
+            null.as_fd(),
+            answer.as_fd(),
+            null.as_fd(),
+        ])?;
+        drop(answer);
+        let mut text = String::new();
+        answers.read_to_string(&mut text).step(ask)?;
+        running.end(PATIENCE);
+        Ok(lists_microvm(&text))
+    }
+
+    fn program_with(&self, arguments: Vec<String>) -> Command {
+        Command {
+            program: self.program.clone(),
+            arguments,
+            user: Some(self.user),
+            bounds: None,
+            // What it needs is handed to it.
+            alone_on_the_network: true,
+        }
+    }
 }
 
 impl Hypervisor for Qemu {
@@ -42,15 +80,28 @@ impl Hypervisor for Qemu {
     }
 
     fn command(&self, machine: &Machine) -> Command {
-        Command {
-            program: self.program.clone(),
-            arguments: arguments(machine),
-            user: Some(self.user),
-            bounds: None,
-            // What it needs is handed to it.
-            alone_on_the_network: true,
-        }
+        self.program_with(arguments(machine))
     }
+}
+
+/// The machine where nobody has chosen one: `microvm`, where QEMU has it, and a PC in emulation.
+///
+/// The kernel of a `microvm` measures the timer of its local APIC by the processor's counter alone, and where the host keeps an emulated
+/// processor from running meanwhile it measures wrong, or finds the timer too slow to use and has none. A PC has a second clock, the
+/// ACPI PM timer, that shows it. See "Time in emulation" in docs/kvm.md.
+pub(crate) fn usual_model(
+    accelerator: Accelerator,
+    has_microvm: impl FnOnce() -> Result<bool>,
+) -> Result<Model> {
+    Ok(match accelerator {
+        Accelerator::Kvm if has_microvm()? => Model::Microvm,
+        Accelerator::Kvm | Accelerator::Tcg => Model::Q35,
+    })
+}
+
+/// Whether the answer to `-machine help` has a `microvm`: a line for each machine, its name first.
+fn lists_microvm(answer: &str) -> bool {
+    answer.lines().any(|line| line.split_whitespace().next() == Some("microvm"))
 }
 
 /// How devices are attached: the suffix of their names.
@@ -74,7 +125,7 @@ fn arguments(machine: &Machine) -> Vec<String> {
         // Without the devices that nobody uses. ACPI tells the kernel where the others are. There is a clock because the
         // kernel asks for the time in any case, and waits long for a clock that is not there.
         Model::Microvm => "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on",
-        Model::Q35 => "q35,smm=off,hpet=off,vmport=off",
+        Model::Q35 => "q35,smm=off,hpet=off,vmport=off,sata=off,smbus=off,i8042=off",
     };
     let mut words: Vec<String> = Vec::new();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
@@ -153,6 +204,26 @@ mod tests {
             root: Root::Virtiofs,
             kernel_parameters: "quiet".to_owned(),
             interfaces: vec![[2, 0, 0, 0, 0, 0xa1]],
+        }
+    }
+
+    #[test]
+    fn the_usual_machine() {
+        for (accelerator, has_microvm, model) in [
+            (Accelerator::Kvm, true, Model::Microvm),
+            (Accelerator::Kvm, false, Model::Q35),
+            (Accelerator::Tcg, true, Model::Q35),
+        ] {
+            assert_eq!(usual_model(accelerator, || Ok(has_microvm)).unwrap(), model, "{accelerator:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_of_qemu_names_its_machines() {
+        let debian = "Supported machines are:\nmicrovm              microvm (i386)\nnone                 empty machine\n";
+        for (answer, has) in [(debian, true), ("pc-q35-7.2  Standard PC\nnomicrovm  x\n", false), ("", false)]
+        {
+            assert_eq!(lists_microvm(answer), has, "{answer}");
         }
     }
 

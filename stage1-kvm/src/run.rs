@@ -36,7 +36,7 @@ use crate::hypervisor::{Connections, Hypervisor};
 use crate::initramfs;
 use crate::machine::{self, Device, Machine};
 use crate::monitor::{Monitor, State};
-use crate::qemu::Qemu;
+use crate::qemu::{self, Qemu};
 use crate::records::Records;
 use crate::settings::{Channel, Settings};
 use crate::sockets::HostSocket;
@@ -234,7 +234,10 @@ fn monitor(
     let stdin = io::stdin();
     let terminal = run.interactive && rustix::termios::isatty(&stdin);
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
-    let model = settings.model();
+    let model = match settings.model() {
+        Some(model) => model,
+        None => qemu::usual_model(*accelerator, || qemu.has_microvm())?,
+    };
     let (interfaces, taps) = match joined {
         Some(joined) => wires::lay(&pod.current.dir, &joined.netns)?,
         None => (Vec::new(), Vec::new()),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RKT_KVM_ACCEL                        kvm (default) or tcg                        "accelerator"
-//! RKT_KVM_MACHINE                      microvm (default) or q35                    "machine"
+//! RKT_KVM_MACHINE                      microvm or q35; see `qemu::usual_model`     "machine"
 //! RKT_KVM_KERNEL, RKT_KVM_INITRD       instead of those of the stage1              "kernel", "initrd"
 //! RKT_KVM_LINK                         vsock where there is (default), or serial   "link"
 //! RKT_KVM_READY_SEC                    how long the guest may take to start        "readySec"
@@ -29,11 +29,10 @@ pub(crate) enum Accelerate {
 }
 
 /// The hardware that the guest sees.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Model {
     /// Virtio devices at fixed addresses and nothing else.
-    #[default]
     Microvm,
     /// A PC with PCI Express.
     Q35,
@@ -152,9 +151,9 @@ impl Settings {
         self.accelerator.unwrap_or_default()
     }
 
-    /// The hardware that the guest sees.
-    pub(crate) fn model(&self) -> Model {
-        self.machine.unwrap_or_default()
+    /// The hardware that the guest sees, if somebody has chosen it.
+    pub(crate) fn model(&self) -> Option<Model> {
+        self.machine
     }
 
     /// What monitor and guest talk over.
@@ -194,7 +193,7 @@ mod tests {
             ("RKT_HYPERVISOR_EXTRA_KERNEL_PARAMS", "a b"),
         ])
         .unwrap();
-        assert_eq!((all.accelerate(), all.model()), (Accelerate::Tcg, Model::Q35));
+        assert_eq!((all.accelerate(), all.model()), (Accelerate::Tcg, Some(Model::Q35)));
         assert_eq!((all.link(), Settings::default().link()), (Channel::Serial, Channel::Vsock));
         assert_eq!((all.kernel.as_deref(), all.initrd.as_deref()), (Some(Path::new("/boot/vmlinuz")), None));
         assert_eq!((all.ready_limit().as_secs(), all.kernel_parameters.as_deref()), (3, Some("a b")));
@@ -222,7 +221,7 @@ mod tests {
         write("20.json", &format!(r#"{{{head},"machine":"q35","readySec":8}}"#));
         write("notes.txt", "?");
         let settings = Settings::read(dir.path()).unwrap();
-        assert_eq!((settings.accelerate(), settings.model()), (Accelerate::Tcg, Model::Q35));
+        assert_eq!((settings.accelerate(), settings.model()), (Accelerate::Tcg, Some(Model::Q35)));
         assert_eq!(settings.ready_limit().as_secs(), 8);
         for wrong in ["{", r#"{"rktKind":"kvm"}"#, &format!("{{{head},\"accel\":1}}")] {
             write("30.json", wrong);

@@ -30,8 +30,7 @@ pod() { rkt run --stage1-from-dir=stage1-kvm.aci --net=none example.com/busybox;
 # As the pod's command line has it, less what connects it.
 bare() {
     qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -serial null -cpu $cpu -smp 1 -m 640M \
-        -machine microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on,accel=$accel,memory-backend=ram,usb=off \
-        -object memory-backend-memfd,id=ram,size=640M,share=on -global virtio-mmio.force-legacy=false \
+        -machine $machine,accel=$accel,memory-backend=ram,usb=off -object memory-backend-memfd,id=ram,size=640M,share=on \
         -kernel /run/bench/vmlinux -initrd /run/bench/initramfs \
         -append "console=ttyS0 rdinit=/exit panic=-1 reboot=t no_timer_check noreplace-smp tsc=reliable cryptomgr.notests loglevel=0 $tsc"
 }
@@ -84,7 +83,11 @@ pub(super) fn run(rounds: u32) -> Result<()> {
     kernel::append_link("exit", "init", &mut initramfs)?;
     host.write("/run/bench/initramfs", initramfs);
     let emulated = crate::demo::emulation();
-    let (accelerator, cpu) = if emulated.is_empty() { ("kvm", "host") } else { ("tcg", "max,erms=off") };
+    let (accelerator, cpu, machine) = if emulated.is_empty() {
+        ("kvm", "host", "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on")
+    } else {
+        ("tcg", "max,erms=off", "q35,smm=off,hpet=off,vmport=off,sata=off,smbus=off,i8042=off")
+    };
     if !emulated.is_empty() {
         println!("KVM does not work here: all rows are emulated.");
         host.write(
@@ -95,7 +98,8 @@ pub(super) fn run(rounds: u32) -> Result<()> {
     // What the stage1 measures; a tenth of a percent does for a boot.
     let tsc = if accelerator == "tcg" { tests::vm::counter_speed() } else { None }.unwrap_or_default();
     println!("Timing 2 rows, {rounds} rounds …\n");
-    let script = format!("rounds={rounds} accel={accelerator} cpu={cpu} tsc={tsc}\n{SCRIPT}");
+    let script =
+        format!("rounds={rounds} accel={accelerator} machine={machine} cpu={cpu} tsc={tsc}\n{SCRIPT}");
     let output = host::run_in_unit(&host, &script, Duration::from_secs(3600))?;
     let (times, memory) = output.split_once("memory\n").context("The benchmark ended early")?;
     let mut samples = Samples::new();
