@@ -1,10 +1,10 @@
 //! What the monitor tells the guest, and the streams between them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use stage1::{Context, Result};
@@ -67,7 +67,8 @@ pub(crate) fn connect(link: &mut Link, outside: Outside) -> Result<(Start, Kept)
         ..Start::default()
     };
     if outside.terminal {
-        let terminal = reopened(stdin.as_fd()).step(step)?;
+        // In both directions, and without blocking for us alone.
+        let terminal = sys::fd::open_again(stdin.as_fd(), OFlags::RDWR | OFlags::NONBLOCK).step(step)?;
         let stream = link.carry(terminal, Flow::Both, Kind::Bytes);
         start.terminal = Some(Terminal { stream, size: window_size(stdin.as_fd()) });
     } else {
@@ -100,11 +101,4 @@ pub(crate) fn now(mut start: Start) -> Result<Start> {
     getrandom(seed.as_mut_slice(), GetRandomFlags::empty()).step(|| "get randomness".to_owned())?;
     start.seed = seed;
     Ok(start)
-}
-
-/// The terminal, opened once more: in both directions, and without blocking for us alone.
-fn reopened(terminal: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let own = rustix::io::fcntl_dupfd_cloexec(terminal, 3)?;
-    rustix::fs::open(sys::mount::fd_path(&own), flags, Mode::empty())
 }

@@ -68,8 +68,7 @@ impl Maker {
             )));
         }
         // The hypervisor may only read.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::open(sys::mount::fd_path(&file), flags, Mode::empty()).step(step)
+        sys::fd::open_again(file.as_fd(), OFlags::RDONLY).step(step)
     }
 
     fn command(&self) -> Command {

@@ -67,13 +67,11 @@ pub(crate) fn stop(pod: &str) -> Result<()> {
 
 /// The same for who holds the lock already: also the interfaces that were open for the pod are closed.
 pub(crate) fn end(claims: &Claims, pod: &str) -> Result<()> {
-    let claim = claims.all()?.into_iter().find(|(holder, _)| holder.as_str() == pod).map(|(_, claim)| claim);
-    let others = claims.all()?;
-    let of_others = |interface: &String| {
-        others.iter().any(|(holder, claim)| holder.as_str() != pod && claim.localnet.contains(interface))
-    };
-    for interface in claim.iter().flat_map(|claim| &claim.localnet).filter(|interface| !of_others(interface))
-    {
+    let (own, others): (Vec<_>, Vec<_>) =
+        claims.all()?.into_iter().partition(|(holder, _)| holder.as_str() == pod);
+    let of_others = |interface: &&String| others.iter().any(|(_, claim)| claim.localnet.contains(*interface));
+    let interfaces = own.iter().flat_map(|(_, claim)| &claim.localnet);
+    for interface in interfaces.filter(|interface| !of_others(interface)) {
         let setting = route_localnet(interface);
         // An interface of the pod alone is gone with the pod, maybe at this very moment.
         if setting.exists() {

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -189,8 +189,7 @@ impl Console {
         let stat = rustix::fs::fstat(output)?;
         let (fd, kind) = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Fifo | FileType::CharacterDevice => {
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                match rustix::fs::open(sys::mount::fd_path(&RawOf(output)), flags, Mode::empty()) {
+                match sys::fd::open_again(output, OFlags::WRONLY | OFlags::NONBLOCK) {
                     Ok(fd) => (fd, Kind::NonBlocking),
                     Err(_) => (rustix::io::fcntl_dupfd_cloexec(output, 3)?, Kind::Plain),
                 }
@@ -228,15 +227,6 @@ impl Console {
         if self.queue.is_empty() {
             self.queue = Vec::new();
         }
-    }
-}
-
-/// Lets a borrowed descriptor be named by [`sys::mount::fd_path`].
-struct RawOf<'a>(BorrowedFd<'a>);
-
-impl std::os::fd::AsRawFd for RawOf<'_> {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
     }
 }
 

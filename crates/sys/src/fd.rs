@@ -1,7 +1,8 @@
 //! File descriptors that a process inherits and hands down.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
 use crate::{Result, check};
@@ -29,6 +30,16 @@ pub fn take_inherited(number: RawFd) -> Result<OwnedFd> {
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     set_inherited(&fd, false)?;
     Ok(fd)
+}
+
+/// Opens the file behind `fd` once more, so that `access` (`WRONLY`, `NONBLOCK`, …) is for the new descriptor alone and nobody else's
+/// changes. A terminal does not become the controlling one.
+///
+/// # Errors
+/// Those of open(2): `ENXIO` for a socket.
+pub fn open_again(fd: BorrowedFd<'_>, access: OFlags) -> Result<OwnedFd> {
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::open(crate::mount::fd_path(&fd), flags, Mode::empty())
 }
 
 /// Marks every descriptor from `first` on close-on-exec: nothing reaches the next program by accident.

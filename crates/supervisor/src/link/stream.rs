@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
@@ -69,21 +69,12 @@ pub enum Kind {
 /// else's copy changes. (To read from, a copy does: what poll(2) says is readable does not block. And a pipe that is
 /// opened again does not tell that its writers are gone.)
 pub fn unblocked(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    if let FileType::Fifo | FileType::CharacterDevice = sys::path::file_type(fd)? {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(own) = rustix::fs::open(sys::mount::fd_path(&RawOf(fd)), flags, Mode::empty()) {
-            return Ok(own);
-        }
+    if let FileType::Fifo | FileType::CharacterDevice = sys::path::file_type(fd)?
+        && let Ok(own) = sys::fd::open_again(fd, OFlags::WRONLY | OFlags::NONBLOCK)
+    {
+        return Ok(own);
     }
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
-}
-
-struct RawOf<'a>(BorrowedFd<'a>);
-
-impl std::os::fd::AsRawFd for RawOf<'_> {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 /// The descriptor and what is on its way to it.
