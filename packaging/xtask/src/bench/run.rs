@@ -18,7 +18,8 @@ use crate::shell::target;
 const PROMISES: &[Promise] = &[
     Promise { row: "rkt fly", peer: "crun", limit: 0.8 },
     Promise { row: "rkt nspawn", peer: "systemd-nspawn, no seccomp", limit: 1.5 },
-    Promise { row: "rkt nspawn", peer: "runc", limit: 1.0 },
+    // A pod is filtered, so its peer is, too.
+    Promise { row: "rkt nspawn", peer: "runc, seccomp", limit: 1.0 },
 ];
 
 /// Rows and their commands, in the host. `$n` is a number that no other call has.
@@ -27,6 +28,7 @@ const ROWS: &[(&str, &str)] = &[
     ("rkt nspawn", "$rkt run --stage1-from-dir=stage1-nspawn.aci --net=host example.com/root"),
     ("crun", "crun --cgroup-manager=cgroupfs run --bundle $top/bundle crun-$n"),
     ("runc", "runc run --bundle $top/bundle runc-$n"),
+    ("runc, seccomp", "runc run --bundle $top/bundle-seccomp runc-$n"),
     (
         "systemd-nspawn",
         "systemd-nspawn --quiet --keep-unit --machine=n$n --directory=$top/bundle/rootfs /bin/true",
@@ -84,7 +86,47 @@ fn prepare(host: &Host) -> Result<()> {
         linux.remove("resources");
     }
     host.write(&file, config.to_string());
+    // The same, with the list of system calls that an app of a pod has.
+    config["linux"]["seccomp"] = seccomp(DEFAULT_LIST)?;
+    config["root"]["path"] = json!(format!("{bundle}/rootfs"));
+    host.sh(&format!("mkdir {bundle}-seccomp")).success();
+    host.write(&format!("{bundle}-seccomp/config.json"), config.to_string());
     Ok(())
+}
+
+/// What an app may call that says nothing else.
+const DEFAULT_LIST: &str = include_str!("../../../../crates/executor/src/seccomp/sets/default-whitelist.txt");
+
+/// A list of system calls, in the form that crates/executor describes, as an OCI runtime takes it.
+fn seccomp(list: &str) -> Result<Value> {
+    let mut calls = Vec::new();
+    for line in list.lines().map(|line| line.split('#').next().unwrap_or_default()) {
+        let number = |text: &str| {
+            let digits = text.strip_prefix("0x").with_context(|| format!("Not a number: {line}"))?;
+            u64::from_str_radix(digits, 16).with_context(|| format!("Not a number: {line}"))
+        };
+        let when = |argument: &str, operator: &str, value: u64| {
+            let index: u32 = argument.trim_start_matches("arg").parse()?;
+            Ok::<_, anyhow::Error>(json!([{"index": index, "op": operator, "value": value, "valueTwo": 0}]))
+        };
+        calls.push(match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [] => continue,
+            [name, "=", "ENOSYS"] => json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}),
+            [name, "if", argument, "&", mask, "==", "0"] => {
+                json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": when(argument, "SCMP_CMP_MASKED_EQ", number(mask)?)?})
+            }
+            [name, "if", argument, "!=", value] => {
+                let value = number(value).or_else(|_| value.parse().context("not a number"))?;
+                json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": when(argument, "SCMP_CMP_NE", value)?})
+            }
+            ref names => json!({"names": names, "action": "SCMP_ACT_ALLOW"}),
+        });
+    }
+    Ok(json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": calls,
+    }))
 }
 
 /// The script that times: microseconds, a space, the row.
