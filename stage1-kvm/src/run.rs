@@ -38,7 +38,7 @@ use crate::machine::{self, Device, Machine};
 use crate::monitor::{Monitor, State};
 use crate::qemu::{self, Qemu};
 use crate::records::Records;
-use crate::settings::{Channel, Settings};
+use crate::settings::{Channel, Model, Settings};
 use crate::sockets::HostSocket;
 use crate::vsock::Vsock;
 use crate::wires;
@@ -65,6 +65,11 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         warn(
             "the pod's machine is emulated (TCG), as asked for: everything in it takes many times longer than with KVM",
         );
+        if settings.model() == Some(Model::Microvm) {
+            warn(
+                "an emulated microvm that the host keeps from running while it starts hangs, or has longer seconds: a q35 does not",
+            );
+        }
     }
     let (qemu, source) = (Qemu::find(accelerator)?, Source::find()?);
     let pod = Pod::open(Current::open()?)?;

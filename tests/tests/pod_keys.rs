@@ -28,7 +28,7 @@ const POD: &[(&str, &str)] = &[
     ("EnvironmentFile", "pod_files::keys_of_the_pod_and_its_app_have_an_effect"),
     ("PassEnvironment", "pod_files::keys_of_the_pod_and_its_app_have_an_effect"),
     ("Annotation", "pod_files::keys_of_the_pod_and_its_app_have_an_effect"),
-    ("Proxy", "pod_files::connections_are_proxied"),
+    ("Proxy", "pod_file_sockets::connections_are_proxied"),
     ("StopTimeout", "pod_files::stops_in_time"),
     ("ReadyTimeout", "pod_files::is_ready_when_the_app_says_so"),
     ("Watchdog", "pod_files::a_frozen_app_fails_the_unit"),
@@ -90,7 +90,7 @@ const APP: &[(&str, &str)] = &[
     ("OnUnhealthy", "pod_file_keys::checks_of_health_are_as_they_are_asked_for"),
     ("ReloadSignal", "pod_files::reloads"),
     ("ReloadCommand", "pod_files::reloads"),
-    ("Sockets", "pod_files::sockets_are_passed_by_name"),
+    ("Sockets", "pod_file_sockets::sockets_are_passed_by_name"),
     ("Credentials", "pod_files::credentials_are_the_apps_alone"),
 ];
 

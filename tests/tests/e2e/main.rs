@@ -92,6 +92,7 @@ mod network_steps;
 mod oci_images;
 mod pod_file_images;
 mod pod_file_keys;
+mod pod_file_sockets;
 mod pod_file_units;
 mod pod_file_walls;
 mod pod_files;
