@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tests::images;
 
-const SETTINGS: &str = r#"{"rktKind": "kvm", "rktVersion": "v1", "accelerator": "tcg", "readySec": 1800}"#;
+/// Settings of machines: they have all the time that they need.
+pub(crate) const SETTINGS: &str =
+    r#"{"rktKind": "kvm", "rktVersion": "v1", "accelerator": "tcg", "readySec": 1800}"#;
 
 #[test]
 #[ignore = "emulates a machine in an emulated machine: cargo xtask test vm --full"]
