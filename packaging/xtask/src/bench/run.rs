@@ -101,9 +101,9 @@ const DEFAULT_LIST: &str = include_str!("../../../../crates/executor/src/seccomp
 fn seccomp(list: &str) -> Result<Value> {
     let mut calls = Vec::new();
     for line in list.lines().map(|line| line.split('#').next().unwrap_or_default()) {
-        let number = |text: &str| {
-            let digits = text.strip_prefix("0x").with_context(|| format!("Not a number: {line}"))?;
-            u64::from_str_radix(digits, 16).with_context(|| format!("Not a number: {line}"))
+        let number = |text: &str| match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
         };
         let when = |argument: &str, operator: &str, value: u64| {
             let index: u32 = argument.trim_start_matches("arg").parse()?;
@@ -116,8 +116,7 @@ fn seccomp(list: &str) -> Result<Value> {
                 json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": when(argument, "SCMP_CMP_MASKED_EQ", number(mask)?)?})
             }
             [name, "if", argument, "!=", value] => {
-                let value = number(value).or_else(|_| value.parse().context("not a number"))?;
-                json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": when(argument, "SCMP_CMP_NE", value)?})
+                json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": when(argument, "SCMP_CMP_NE", number(value)?)?})
             }
             ref names => json!({"names": names, "action": "SCMP_ACT_ALLOW"}),
         });
