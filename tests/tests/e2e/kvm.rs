@@ -213,10 +213,16 @@ fn pods_run_on_both_machines() {
     assert!(app_lines(&output.stdout).contains(&"on PCI"), "{output}");
     // In the same way a pod file asks for emulation. A microvm that is emulated may hang (docs/kvm.md), and is started again then.
     let service = "[Service]\nEnvironment=RKT_KVM_MACHINE=microvm RKT_KVM_READY_SEC=30\nRestart=on-failure\n";
-    let script = format!("{script}; exec sleep 1000");
-    let file = PodFile::sh(&case, "machine", "", &script, "", service);
-    file.start();
-    case.journal(&["-u", &file.unit()], "without PCI");
+    let script = format!(
+        "{script}; grep -q virtiofs /proc/self/mountinfo && echo shared || echo on a disk; exec sleep 1000"
+    );
+    for (place, without) in [("shared", ""), ("on a disk", "InaccessiblePaths=/usr/lib/qemu/virtiofsd\n")] {
+        let id = place.replace(' ', "-");
+        let file = PodFile::sh(&case, &id, "", &script, "", &format!("{service}{without}"));
+        file.start();
+        case.journal(&["-u", &file.unit()], "without PCI");
+        case.journal(&["-u", &file.unit()], place);
+    }
 }
 
 /// The guest's kernel measures its timer when it starts, for a tenth of a second: no stop of the machine meanwhile may make its seconds
