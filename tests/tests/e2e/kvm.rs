@@ -225,6 +225,25 @@ fn pods_run_on_both_machines() {
     }
 }
 
+/// With the rights of an app without a wall, which sees the supervisor's root.
+#[test]
+#[ignore = "emulates a machine: cargo xtask test kvm"]
+fn time_randomness_and_the_id_are_right_at_the_start() {
+    let case = Case::new(Stage1::Kvm);
+    let script = "date +%s; timeout 5 head -c 16 /dev/random | wc -c; cat /proc/1/root/etc/machine-id";
+    let mut words = case.run_words("pod");
+    words[1] = "--insecure-options=image,all-run".to_owned();
+    words.extend([case.busybox(), "--exec=/bin/sh", "--", "-c", script].map(str::to_owned));
+    let now = || case.host().exec("date").arg("+%s").ok().trimmed().parse::<u64>().expect("a number");
+    let before = now();
+    let output = case.host().exec(&words[0]).args(words[1..].to_vec()).ok().says("is emulated (TCG)");
+    let lines = app_lines(&output.stdout);
+    let [time, random, id] = lines[..] else { panic!("{output}") };
+    let time: u64 = time.parse().expect("a number");
+    assert!((before..=now()).contains(&time), "{before}: {output}");
+    assert_eq!((random, id), ("16", case.uuid().replace('-', "").as_str()));
+}
+
 /// The guest's kernel measures its timer when it starts, for a tenth of a second: no stop of the machine meanwhile may make its seconds
 /// longer, or leave it without a timer.
 #[test]
