@@ -103,7 +103,7 @@ fn answers_the_neighbour(vm: &Vm, address: &str) {
 /// Those of the pod, as they stand in URLs.
 fn addresses(vm: &Vm) -> [String; 2] {
     let show = "ip -n rkt-$(cat /run/ipvlan.uuid) -o addr show eth0";
-    eventually(vm, "the addresses of the pod", show, "fd77:1::1");
+    eventually(vm, "the addresses of the pod", show, "fd77:1::10");
     let shown = vm.sh(show).success();
     let find = |network: &str| {
         let found = shown.stdout.split_whitespace().find(|word| word.starts_with(network));
@@ -111,7 +111,7 @@ fn addresses(vm: &Vm) -> [String; 2] {
             found.and_then(|word| word.split_once('/')).unwrap_or_else(|| panic!("no {network}: {shown}"));
         address.to_owned()
     };
-    [find("10.77.1.1"), format!("[{}]", find("fd77:1::1"))]
+    [find("10.77.1.10"), format!("[{}]", find("fd77:1::10"))]
 }
 
 /// Ends the machine without a word, and lets `rkt gc` clean up.
