@@ -42,11 +42,12 @@ impl Qemu {
         Ok(Qemu { program, user: User::of_hypervisor(device)? })
     }
 
-    /// Whether it has the machine `microvm`, which some distributions leave out. It takes some 20 ms to say so.
+    /// The machine where nobody has chosen one: the first of those for this accelerator that this QEMU has. Distributions leave some
+    /// out, and QEMU takes some 20 ms to say which it has.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub(crate) fn has_microvm(&self) -> Result<bool> {
+    /// When it has none of them.
+    pub(crate) fn usual_model(&self, accelerator: Accelerator) -> Result<Model> {
         let ask = || "ask QEMU for its machines".to_owned();
         let null = File::options().read(true).write(true).open("/dev/null").step(ask)?;
         let (mut answers, answer) = std::io::pipe().step(ask)?;
@@ -59,7 +60,9 @@ impl Qemu {
         let mut text = String::new();
         answers.read_to_string(&mut text).step(ask)?;
         running.end(PATIENCE);
-        Ok(lists_microvm(&text))
+        first_of(accelerator, &text).ok_or_else(|| {
+            Error::Refused(format!("{} has neither the machine microvm nor q35", self.program.display()))
+        })
     }
 
     fn program_with(&self, arguments: Vec<String>) -> Command {
@@ -84,24 +87,24 @@ impl Hypervisor for Qemu {
     }
 }
 
-/// The machine where nobody has chosen one: `microvm`, where QEMU has it, and a PC in emulation.
+/// The machine to use of those in the answer to `-machine help`, which has a line for each, its name first.
 ///
-/// The kernel of a `microvm` measures the timer of its local APIC by the processor's counter alone, and where the host keeps an emulated
-/// processor from running meanwhile it measures wrong, or finds the timer too slow to use and has none. A PC has a second clock, the
-/// ACPI PM timer, that shows it. See "Time in emulation" in docs/kvm.md.
-pub(crate) fn usual_model(
-    accelerator: Accelerator,
-    has_microvm: impl FnOnce() -> Result<bool>,
-) -> Result<Model> {
-    Ok(match accelerator {
-        Accelerator::Kvm if has_microvm()? => Model::Microvm,
-        Accelerator::Kvm | Accelerator::Tcg => Model::Q35,
-    })
-}
-
-/// Whether the answer to `-machine help` has a `microvm`: a line for each machine, its name first.
-fn lists_microvm(answer: &str) -> bool {
-    answer.lines().any(|line| line.split_whitespace().next() == Some("microvm"))
+/// In emulation that is a PC before all. The kernel of a `microvm` measures the timer of its local APIC by the processor's counter alone,
+/// and where the host keeps an emulated processor from running meanwhile it measures wrong, or finds the timer too slow to use and has none.
+/// A PC has a second clock, the ACPI PM timer, that shows it. See "Time in emulation" in docs/kvm.md.
+fn first_of(accelerator: Accelerator, answer: &str) -> Option<Model> {
+    let order = match accelerator {
+        Accelerator::Kvm => [Model::Microvm, Model::Q35],
+        Accelerator::Tcg => [Model::Q35, Model::Microvm],
+    };
+    let has = |model: &Model| {
+        let name = match model {
+            Model::Microvm => "microvm",
+            Model::Q35 => "q35",
+        };
+        answer.lines().any(|line| line.split_whitespace().next() == Some(name))
+    };
+    order.into_iter().find(has)
 }
 
 /// How devices are attached: the suffix of their names.
@@ -208,22 +211,18 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_machine() {
-        for (accelerator, has_microvm, model) in [
-            (Accelerator::Kvm, true, Model::Microvm),
-            (Accelerator::Kvm, false, Model::Q35),
-            (Accelerator::Tcg, true, Model::Q35),
+    fn the_usual_machine_is_one_that_qemu_has() {
+        use Accelerator::{Kvm, Tcg};
+        let both = "Supported machines are:\nmicrovm              microvm (i386)\nq35                  Standard PC\n";
+        for (accelerator, answer, model) in [
+            (Kvm, both, Some(Model::Microvm)),
+            (Tcg, both, Some(Model::Q35)),
+            (Kvm, "q35  Standard PC\nnomicrovm  x\n", Some(Model::Q35)),
+            (Tcg, "microvm  microvm (i386)\npc-q35-7.2  Standard PC\n", Some(Model::Microvm)),
+            (Tcg, "none  empty machine\n", None),
+            (Kvm, "", None),
         ] {
-            assert_eq!(usual_model(accelerator, || Ok(has_microvm)).unwrap(), model, "{accelerator:?}");
-        }
-    }
-
-    #[test]
-    fn the_answer_of_qemu_names_its_machines() {
-        let debian = "Supported machines are:\nmicrovm              microvm (i386)\nnone                 empty machine\n";
-        for (answer, has) in [(debian, true), ("pc-q35-7.2  Standard PC\nnomicrovm  x\n", false), ("", false)]
-        {
-            assert_eq!(lists_microvm(answer), has, "{answer}");
+            assert_eq!(first_of(accelerator, answer), model, "{accelerator:?}: {answer}");
         }
     }
 

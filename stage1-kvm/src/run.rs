@@ -36,7 +36,7 @@ use crate::hypervisor::{Connections, Hypervisor};
 use crate::initramfs;
 use crate::machine::{self, Device, Machine};
 use crate::monitor::{Monitor, State};
-use crate::qemu::{self, Qemu};
+use crate::qemu::Qemu;
 use crate::records::Records;
 use crate::settings::{Channel, Model, Settings};
 use crate::sockets::HostSocket;
@@ -65,11 +65,6 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         warn(
             "the pod's machine is emulated (TCG), as asked for: everything in it takes many times longer than with KVM",
         );
-        if settings.model() == Some(Model::Microvm) {
-            warn(
-                "an emulated microvm that the host keeps from running while it starts hangs, or has longer seconds: a q35 does not",
-            );
-        }
     }
     let (qemu, source) = (Qemu::find(accelerator)?, Source::find()?);
     let pod = Pod::open(Current::open()?)?;
@@ -241,8 +236,13 @@ fn monitor(
     let notifier = Notifier::from_environment().step(|| "reach the unit's NOTIFY_SOCKET".to_owned())?;
     let model = match settings.model() {
         Some(model) => model,
-        None => qemu::usual_model(*accelerator, || qemu.has_microvm())?,
+        None => qemu.usual_model(*accelerator)?,
     };
+    if (*accelerator, model) == (Accelerator::Tcg, Model::Microvm) {
+        warn(
+            "an emulated microvm that the host keeps from running while it starts hangs, or has longer seconds: a q35 does not",
+        );
+    }
     let (interfaces, taps) = match joined {
         Some(joined) => wires::lay(&pod.current.dir, &joined.netns)?,
         None => (Vec::new(), Vec::new()),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RKT_KVM_ACCEL                        kvm (default) or tcg                        "accelerator"
-//! RKT_KVM_MACHINE                      microvm or q35; see `qemu::usual_model`     "machine"
+//! RKT_KVM_MACHINE                      microvm or q35; see `Qemu::usual_model`     "machine"
 //! RKT_KVM_KERNEL, RKT_KVM_INITRD       instead of those of the stage1              "kernel", "initrd"
 //! RKT_KVM_LINK                         vsock where there is (default), or serial   "link"
 //! RKT_KVM_READY_SEC                    how long the guest may take to start        "readySec"
