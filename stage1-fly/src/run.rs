@@ -15,7 +15,7 @@ use stage1::spec::{Limits, Policy};
 use stage1::{Context, Error, Pod, Result, attach, pod_limits, warn};
 use systemd::cgroup::Group;
 use systemd::listen::Listen;
-use systemd::pod_group::{self, Owner};
+use systemd::pod_group::{self, Mover, Owner};
 use systemd::{PodGroup, journal};
 
 use crate::{app, mounts};
@@ -148,8 +148,13 @@ impl Standing {
         let name = app::group_name(app);
         let uuid = uuid.to_string();
         let properties = pod_limits::properties(of_pod);
-        let request =
-            pod_group::Request { uuid: &uuid, below: Some(&name), slice: None, properties: &properties };
+        let request = pod_group::Request {
+            uuid: &uuid,
+            below: Some(&name),
+            slice: None,
+            properties: &properties,
+            mover: Mover::Us,
+        };
         match pod_group::join(&request) {
             Ok(group) => Ok(Standing::Own(group)),
             Err(systemd::Error::NoUnifiedCgroups) => Ok(Standing::Anywhere),

@@ -26,7 +26,7 @@ use supervisor::link::{Link, OwnFile, Side};
 use sys::mount::{Attributes, Propagation};
 use systemd::journal;
 use systemd::notify::Notifier;
-use systemd::pod_group::{self, Owner, PodGroup};
+use systemd::pod_group::{self, Mover, Owner, PodGroup};
 
 use crate::accelerator::{self, Accelerator, Facts};
 use crate::console::{Complaints, Console};
@@ -77,7 +77,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // The machine has as much memory as the pod may use, so only its processors are for the host to limit.
     let on_host = CgroupLimits { memory_bytes: None, ..of_pod.clone() };
     let properties = pod_limits::properties(&on_host);
-    let request = pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties };
+    let request = pod_group::Request {
+        uuid: &uuid,
+        below: None,
+        slice: None,
+        properties: &properties,
+        mover: Mover::Us,
+    };
     let group = pod_group::join(&request)?;
     pod_limits::enforce(&on_host, Some(&group), Policy::Contained, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod cgroup;
 mod command;
 mod gc;
 mod host;

@@ -21,9 +21,10 @@ use supervised::descriptors::{listen_for_control, share_out, streams};
 use supervised::metadata;
 use supervised::networks::{self, Home};
 use sys::namespace::{self, Kind};
-use systemd::pod_group::{self, Owner};
+use systemd::pod_group::{self, Mover, Owner};
 use systemd::{PodGroup, journal};
 
+use crate::cgroup;
 use crate::command::{Container, arguments, environment};
 use crate::host;
 
@@ -41,7 +42,13 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut warnings = Vec::new();
     let of_pod = pod_limits::read(&pod, Policy::Contained, &mut warnings)?;
     let properties = pod_limits::properties(&of_pod);
-    let request = pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties };
+    let mover = match run.network {
+        Network::None | Network::Host => Mover::Next,
+        // A plugin that outlives us keeps the pod from being collected while it works: it is in the pod's group.
+        _ => Mover::Us,
+    };
+    let request =
+        pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties, mover };
     let group = pod_group::join(&request)?;
     pod_limits::enforce(&of_pod, Some(&group), Policy::Contained, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));
@@ -64,7 +71,6 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         apps::write_spec(&pod, run, &spec)
     };
     write(&specs)?;
-    // A plugin that outlives us keeps the pod from being collected while it works.
     pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
@@ -139,6 +145,9 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
         namespace::join(joined.netns.as_fd(), Kind::Network)
             .step(|| "enter the pod's network namespace".to_owned())?;
         sysctls::set_network(of_network, run.private_users)?;
+    }
+    if !group.moved {
+        cgroup::present(&pod.current, &group.group)?;
     }
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);

@@ -4,7 +4,7 @@
 //! [`is_single_threaded`] tells, and [`fork`] and [`clone3`] refuse otherwise.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
@@ -23,7 +23,6 @@ pub struct Child {
 impl Child {
     /// Waits for the end of the child and reaps it.
     pub fn wait(&self) -> Result<WaitIdStatus> {
-        use std::os::fd::AsFd;
         loop {
             match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
                 Ok(Some(status)) => return Ok(status),
@@ -141,6 +140,26 @@ pub fn fork_sibling() -> Result<bool> {
         libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&arguments), size_of::<CloneArguments>())
     })?;
     Ok(pid == 0)
+}
+
+/// Has a process of its own run `work`, which this one neither waits for nor ever reaps: it is a child of process 1 (or of a
+/// subreaper), and has nothing of this one's open but `kept`.
+///
+/// # Errors
+/// As for [`fork`].
+pub fn run_apart(kept: BorrowedFd<'_>, work: impl FnOnce(BorrowedFd<'_>)) -> Result<()> {
+    let first = match fork()? {
+        Fork::Parent(first) => first,
+        Fork::Child => {
+            // Closed here, so that nothing is held any more, such as a lock, when this process's parent goes on.
+            let ready = crate::fd::arrange(&[kept; 3]).and_then(|()| crate::fd::close_from(3));
+            if ready.is_ok() && matches!(fork(), Ok(Fork::Child)) {
+                work(std::io::stdin().as_fd());
+            }
+            exit_now(0)
+        }
+    };
+    first.wait().map(|_| ())
 }
 
 /// `struct clone_args` of `linux/sched.h`, up to version 2.

@@ -98,6 +98,20 @@ impl Group {
         self.write("cgroup.procs", "0")
     }
 
+    /// Lets the kernel begin what moves between groups wait for (a grace period of RCU, up to 20 ms): one that comes some milliseconds
+    /// later waits for the rest only, or not at all. `self` is the group where this process stands.
+    pub fn expect_moves(&self) -> Result<()> {
+        let fault = |error| Error::io("expect moves from", named(&self.path), error);
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let list =
+            rustix::fs::openat(&self.directory, "cgroup.procs", flags, Mode::empty()).map_err(fault)?;
+        // It moves to where it is.
+        sys::process::run_apart(list.as_fd(), |list| {
+            let _ = rustix::io::write(list, b"0");
+        })
+        .map_err(fault)
+    }
+
     /// Whether systemd has handed this group to the unit's own care (`Delegate=yes`): it marks it with an
     /// extended attribute.
     pub fn is_delegated(&self) -> bool {

@@ -26,6 +26,18 @@ pub struct Request<'a> {
     pub slice: Option<&'a str>,
     /// Limits of a scope.
     pub properties: &'a [Property],
+    /// Who moves into the group.
+    pub mover: Mover,
+}
+
+/// Who moves into a pod's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mover {
+    /// This process, at once.
+    Us,
+    /// The program that this process becomes. We go first only where we stand in the way: a unit gives its controllers away when no process
+    /// is left in its very group.
+    Next,
 }
 
 /// Who owns the pod's group.
@@ -39,7 +51,7 @@ pub enum Owner {
     Nobody,
 }
 
-/// A pod's group. This process stands in it, or in the one below that was asked for.
+/// A pod's group. This process stands in it, or in the one below that was asked for, if it has moved.
 #[derive(Debug)]
 pub struct PodGroup {
     /// The group.
@@ -50,6 +62,8 @@ pub struct PodGroup {
     pub owner: Owner,
     /// Whether groups of apps below can have limits, or the reason why not.
     pub limits: Result<(), String>,
+    /// Whether this process has moved. Else it is left to [`Mover::Next`], and the kernel has been told to expect it.
+    pub moved: bool,
 }
 
 /// The service that started this process, and the path of the group in it where we stand: a pod that has no limits and
@@ -63,28 +77,47 @@ pub fn stay() -> Result<Option<(String, String)>> {
     Ok(standing.service.filter(|_| crate::booted()).map(|service| (service.name, standing.group)))
 }
 
-/// Makes the group for a pod and moves this process in.
+/// Makes the group for a pod, and moves this process in unless that is left to the next program.
 ///
 /// # Errors
 /// [`Error::NoUnifiedCgroups`]; when the group cannot be made; those of [`scope::start`].
 pub fn join(request: &Request<'_>) -> Result<PodGroup> {
     let standing = unit::own()?;
     let hierarchy = Hierarchy::open()?;
-    let name = format!("pod-{}", request.uuid);
-    if !crate::booted() {
-        let group = hierarchy.group(&standing.group)?.create(&name)?;
-        let below = enter(&group, request.below)?;
-        let limits =
-            Err("systemd is not process 1 of this host, so nobody has handed us controllers".to_owned());
-        return Ok(PodGroup { group, below, owner: Owner::Nobody, limits });
+    if crate::booted() && standing.service.is_none() {
+        return join_scope(request, &hierarchy);
     }
-    if let Some(service) = standing.service {
-        let unit = hierarchy.group(&service.group)?;
-        let group = unit.create(&name)?;
-        let below = enter(&group, request.below)?;
-        let limits = delegate(&unit, &service.name);
-        return Ok(PodGroup { group, below, owner: Owner::Service(service.name), limits });
+    let ours = hierarchy.group(&standing.group)?;
+    let service = standing.service.filter(|_| crate::booted());
+    let unit = match &service {
+        Some(service) => &hierarchy.group(&service.group)?,
+        None => &ours,
+    };
+    let group = unit.create(&format!("pod-{}", request.uuid))?;
+    let delegated = service.is_some() && unit.is_delegated();
+    let in_the_way = delegated && unit.path() == ours.path();
+    let moved = request.mover == Mover::Us || in_the_way;
+    let below = if moved { enter(&group, request.below)? } else { None };
+    let (owner, limits) = match service {
+        None => (Owner::Nobody, Err(NO_SYSTEMD.to_owned())),
+        Some(service) if delegated => (Owner::Service(service.name.clone()), hand_down(unit, &service.name)),
+        Some(service) => {
+            let reason = format!("{} has no Delegate=yes", service.name);
+            (Owner::Service(service.name), Err(reason))
+        }
+    };
+    if !moved {
+        // That moves take longer is no reason to fail.
+        drop(ours.expect_moves());
     }
+    Ok(PodGroup { group, below, owner, limits, moved })
+}
+
+/// Why there are no limits where systemd is not process 1.
+const NO_SYSTEMD: &str = "systemd is not process 1 of this host, so nobody has handed us controllers";
+
+/// Has systemd make a scope, and move this process in.
+fn join_scope(request: &Request<'_>, hierarchy: &Hierarchy) -> Result<PodGroup> {
     let scope = unit::pod_scope(request.uuid);
     scope::start(&scope::Scope {
         name: &scope,
@@ -101,7 +134,7 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
         Some(_) => enter(&group, request.below)?,
         None => None,
     };
-    Ok(PodGroup { group, below, owner: Owner::Scope(scope), limits: Ok(()) })
+    Ok(PodGroup { group, below, owner: Owner::Scope(scope), limits: Ok(()), moved: true })
 }
 
 /// Moves this process into `group`, or into `below` in it.
@@ -116,11 +149,8 @@ fn enter(group: &Group, below: Option<&str>) -> Result<Option<Group>> {
     }
 }
 
-/// Hands the unit's controllers down to the pod, if the unit's are ours to hand.
-fn delegate(unit: &Group, name: &str) -> Result<(), String> {
-    if !unit.is_delegated() {
-        return Err(format!("{name} has no Delegate=yes"));
-    }
+/// Hands the controllers of a delegated unit down to the pod.
+fn hand_down(unit: &Group, name: &str) -> Result<(), String> {
     match unit.enable_controllers() {
         Ok(_) => Ok(()),
         Err(Error::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::BUSY) => Err(format!(

@@ -197,6 +197,49 @@ fn stays_in_the_unit_of_a_script(case: &Case) {
     assert!(!is_running(case, &command) && !is_running(case, &format!(".*qemu.*{uuid}.*")));
 }
 
+/// Each pod is in its own group from its start, systemd-nspawn and all, though rkt never stood there.
+#[test]
+fn pods_of_a_script_have_groups_of_their_own() {
+    let case = Case::alone(Stage1::Nspawn);
+    let pods = [("a", "7771"), ("b", "7772")];
+    let mut script = "group=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)\n\
+                      mkdir $group/script && echo $$ >$group/script/cgroup.procs || exit\n"
+        .to_owned();
+    for (id, seconds) in pods {
+        let mut words = case.run_words(id);
+        words.extend([case.busybox(), "--exec=/bin/sleep", "--", seconds].map(str::to_owned));
+        script.push_str(&format!("{} &\n", words.join(" ")));
+    }
+    case.host().write(&case.tmp("script"), script + "wait\n");
+    let unit = case.service("script", &["/bin/sh".to_owned(), case.tmp("script")], "Delegate=yes");
+    case.systemctl(&["start", &unit]);
+
+    let group = case.property(&unit, "ControlGroup");
+    let uuids = pods.map(|(id, seconds)| {
+        let uuid = case.uuid_as(id);
+        let payload = format!("{group}/pod-{uuid}/payload");
+        let commands = eventually("the app to be in its pod's group", || {
+            let commands = commands_in(&case, &payload);
+            commands.contains(&format!("/bin/sleep {seconds}")).then_some(commands)
+        });
+        assert_eq!(commands.len(), 2, "{commands:?}");
+        let around = commands_in(&case, &format!("{group}/pod-{uuid}/supervisor"));
+        assert!(around.len() == 1 && around[0].contains(&format!("--machine=rkt-{uuid}")), "{around:?}");
+        // What was started on the way there is nobody's to reap.
+        let nspawn = case.host().cgroup_pids(&format!("{group}/pod-{uuid}/supervisor"))[0];
+        let children =
+            case.host().exec("ps").args(["--no-headers", "-o", "args", "--ppid", &nspawn.to_string()]).ok();
+        assert_eq!(children.trimmed(), "/supervisor", "{children}");
+        uuid
+    });
+    assert_eq!(commands_in(&case, &format!("{group}/script")).len(), 1);
+
+    case.rkt(["stop", "--force", &uuids[0]]).ok();
+    assert!(!is_running(&case, "/bin/sleep 7771") && is_running(&case, "/bin/sleep 7772"));
+    case.systemctl(&["stop", &unit]);
+    assert!(!is_running(&case, "/bin/sleep 7772"));
+}
+
 /// fly stays in the service's own cgroup. The pod's processes are told from those of the script around it, whatever they do
 /// with their handles.
 #[test]

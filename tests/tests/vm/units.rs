@@ -24,6 +24,24 @@ fn an_app_with_a_limit_of_its_own() {
     assert!(code == 254 && said.contains("Delegate=yes"), "nspawn: {code}\n{said}");
 }
 
+/// rkt stands below its unit's group, which so gives its controllers to the pod before anybody has moved there.
+#[test]
+fn a_limit_in_a_pod_of_a_script() {
+    let (vm, _turn) = crate::machine();
+    let script = "group=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); mkdir $group/script && \
+                  echo 0 >$group/script/cgroup.procs && exec \"$@\"";
+    let limited = [images::PERL_NAME, "--memory=48Mi", "--exec=/usr/bin/perl", "--", "-e", HOG];
+    let unit =
+        ["--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes", "sh", "-c", script, "sh"];
+    let rkt =
+        ["rkt", "--insecure-options=image", "run", &Stage1::Nspawn.flag(), "--net=host"].map(str::to_owned);
+    let words = unit.map(str::to_owned).into_iter().chain(rkt).chain(limited.map(str::to_owned));
+    let output = vm.exec(std::iter::once("systemd-run".to_owned()).chain(words)).output().success();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains("signal 9") && said.contains("may use 49152 KiB"), "{said}");
+    assert!(!said.contains("cannot be mounted on"), "{said}");
+}
+
 #[test]
 fn the_unit_limits_all_of_the_pod() {
     let (vm, _turn) = crate::machine();
