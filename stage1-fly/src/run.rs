@@ -65,9 +65,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
 
     write_files(&pod, run, &spec)?;
     // Where `rkt logs` finds the lines: a group of its service says nothing of the pod.
-    let invocation =
-        std::env::var("INVOCATION_ID").ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    match (&output, invocation) {
+    match (&output, systemd::unit::invocation()) {
         (None, _) => pod.current.dir.write("output", b"inherited")?,
         (Some(_), Some(id)) => pod.current.dir.write("output", format!("invocation {id}").as_bytes())?,
         (Some(_), None) => {}
@@ -150,10 +148,9 @@ impl Standing {
         let properties = pod_limits::properties(of_pod);
         let request = pod_group::Request {
             uuid: &uuid,
-            below: Some(&name),
-            slice: None,
+
             properties: &properties,
-            mover: Mover::Us,
+            mover: Mover::Us { below: Some(&name) },
         };
         match pod_group::join(&request) {
             Ok(group) => Ok(Standing::Own(group)),

@@ -77,14 +77,10 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // The machine has as much memory as the pod may use, so only its processors are for the host to limit.
     let on_host = CgroupLimits { memory_bytes: None, ..of_pod.clone() };
     let properties = pod_limits::properties(&on_host);
-    let request = pod_group::Request {
-        uuid: &uuid,
-        below: None,
-        slice: None,
-        properties: &properties,
-        mover: Mover::Us,
-    };
+    let request =
+        pod_group::Request { uuid: &uuid, properties: &properties, mover: Mover::Us { below: None } };
     let group = pod_group::join(&request)?;
+    pod.current.write_subcgroup(group.group.path())?;
     pod_limits::enforce(&on_host, Some(&group), Policy::Contained, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));
     // The guest's own kernel enforces them.
@@ -102,7 +98,6 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     pod.current
         .dir
         .write(&format!("stage1/rootfs{MACHINE_ID}"), format!("{}\n", uuid.replace('-', "")).as_bytes())?;
-    pod.current.write_subcgroup(group.group.path())?;
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
         Ok(true) => apps::write_files(&pod, run, &specs, &sysctls, "kvm", Some(run.hostname()))

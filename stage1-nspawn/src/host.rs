@@ -9,13 +9,22 @@ use stage1::{Error, Result};
 /// The oldest that understands what we ask for; `SYSTEMD_SECCOMP` and `SYSTEMD_NSPAWN_LOCK` are the youngest.
 const OLDEST: u32 = 247;
 
+/// A systemd-nspawn.
+#[derive(Debug)]
+pub(crate) struct Nspawn {
+    /// Its path.
+    pub(crate) program: PathBuf,
+    /// The version of systemd that it is of, where that can be told.
+    pub(crate) version: Option<u32>,
+}
+
 /// Finds it.
 ///
 /// # Errors
 /// When it is not installed, or too old; the text says what to install.
-pub(crate) fn nspawn() -> Result<PathBuf> {
+pub(crate) fn nspawn() -> Result<Nspawn> {
     let path = std::env::var_os("PATH");
-    let found = find(path.as_deref()).ok_or_else(|| {
+    let program = find(path.as_deref()).ok_or_else(|| {
         Error::Refused(
             "systemd-nspawn is not installed on this host. Install it (Debian: apt install systemd-container; \
              Fedora: dnf install systemd-container), or run the pod with another stage1, such as fly"
@@ -27,7 +36,7 @@ pub(crate) fn nspawn() -> Result<PathBuf> {
             "systemd {version} is too old for this stage1, which needs {OLDEST} or newer; run the pod with another \
              stage1, such as fly"
         ))),
-        _ => Ok(found),
+        version => Ok(Nspawn { program, version }),
     }
 }
 

@@ -21,7 +21,7 @@ use supervised::descriptors::{listen_for_control, share_out, streams};
 use supervised::metadata;
 use supervised::networks::{self, Home};
 use sys::namespace::{self, Kind};
-use systemd::pod_group::{self, Mover, Owner};
+use systemd::pod_group::{self, Owner};
 use systemd::{PodGroup, journal};
 
 use crate::cgroup;
@@ -33,7 +33,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     // Volumes of a container come from our own mounts: nothing that is mounted in them goes back to the host. What is
     // to be done for its network is done there.
     let mut home = Home::open(attach::leave_host()?)?;
-    let program = host::nspawn()?;
+    let nspawn = host::nspawn()?;
     let mut pod = Pod::open(Current::open()?)?;
     if pod.apps.is_empty() && !run.mutable {
         return Err(Error::Refused(format!("Pod {} has no apps", run.uuid)));
@@ -42,14 +42,10 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     let mut warnings = Vec::new();
     let of_pod = pod_limits::read(&pod, Policy::Contained, &mut warnings)?;
     let properties = pod_limits::properties(&of_pod);
-    let mover = match run.network {
-        Network::None | Network::Host => Mover::Next,
-        // A plugin that outlives us keeps the pod from being collected while it works: it is in the pod's group.
-        _ => Mover::Us,
-    };
-    let request =
-        pod_group::Request { uuid: &uuid, below: None, slice: None, properties: &properties, mover };
+    let mover = cgroup::mover(run, nspawn.version);
+    let request = pod_group::Request { uuid: &uuid, properties: &properties, mover };
     let group = pod_group::join(&request)?;
+    pod.current.write_subcgroup(group.group.path())?;
     pod_limits::enforce(&of_pod, Some(&group), Policy::Contained, &mut warnings)?;
     warnings.iter().for_each(|warning| warn(warning));
     let limits = match &group.limits {
@@ -71,7 +67,10 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
         apps::write_spec(&pod, run, &spec)
     };
     write(&specs)?;
-    pod.current.write_subcgroup(group.group.path())?;
+    // Where `rkt logs` finds lines whose writers ended before the journal could see their group.
+    if let Some(id) = systemd::unit::invocation().filter(|_| systemd::unit::is_started_by_systemd()) {
+        pod.current.dir.write("output", format!("invocation {id}").as_bytes())?;
+    }
     let joined = networks::join(&pod, run, &home, !sockets.is_empty())?;
     let announced = match metadata::announce(run, joined.as_ref(), &mut specs) {
         Ok(true) => write(&specs),
@@ -79,7 +78,8 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     };
     let started = announced.and_then(|()| {
         let joined = joined.as_ref();
-        let container = Parts { program, group, specs, sockets, administrates, of_network, joined };
+        let container =
+            Parts { program: nspawn.program, group, specs, sockets, administrates, of_network, joined };
         become_nspawn(&mut pod, run, &mut home, &container)
     });
     started.map_err(|error| match joined {
@@ -147,7 +147,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
         sysctls::set_network(of_network, run.private_users)?;
     }
     if !group.moved {
-        cgroup::present(&pod.current, &group.group)?;
+        cgroup::present(&pod.current, &group.group, run.debug)?;
     }
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);

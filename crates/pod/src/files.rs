@@ -435,6 +435,11 @@ impl PodDir {
         }
     }
 
+    /// Whether a process holds the lock of the directory: the pod is being prepared, or runs.
+    pub fn is_locked(&self) -> Result<bool> {
+        crate::lock::is_taken(self.as_fd()).map_err(|error| Error::io("test", "the lock", error))
+    }
+
     /// The cgroup of the pod, relative to the root of the hierarchy, without a slash in front.
     pub fn subcgroup(&self) -> Result<Option<String>> {
         let Some(word) = self.read_word("subcgroup")? else { return Ok(None) };

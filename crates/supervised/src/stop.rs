@@ -21,10 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn stop(stop: &Stop) -> Result<()> {
     let dir = pod::Current::open()?.dir;
     if stop.force {
-        // systemd-nspawn stands in the group as well; it is killed by name for the case that there is no group.
-        match (processes::kill(&dir, stop.uuid)?, Member::recorded(&dir, stop.uuid)) {
-            (_, Ok(nspawn)) => nspawn.signal(Signal::KILL.as_raw())?,
-            (true, Err(Error::Refused(_))) => {}
+        // First systemd-nspawn, which moves processes into the group while it starts.
+        let nspawn = Member::recorded(&dir, stop.uuid);
+        if let Ok(nspawn) = &nspawn {
+            nspawn.signal(Signal::KILL.as_raw())?;
+            nspawn.wait(PATIENCE)?;
+        }
+        match (processes::kill(&dir, stop.uuid)?, nspawn) {
+            (_, Ok(_)) => {}
+            // There is a group before there is a systemd-nspawn.
+            (true, Err(Error::Refused(_))) if !dir.is_locked()? => {}
             (_, Err(error)) => return Err(error),
         }
         // The monitor of a machine, which does so at the end of one, was killed.

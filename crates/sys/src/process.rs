@@ -143,7 +143,7 @@ pub fn fork_sibling() -> Result<bool> {
 }
 
 /// Has a process of its own run `work`, which this one neither waits for nor ever reaps: it is a child of process 1 (or of a
-/// subreaper), and has nothing of this one's open but `kept`.
+/// subreaper). It stays in this one's namespaces, at their root, and has nothing open but `kept`, under the numbers 0 to 2.
 ///
 /// # Errors
 /// As for [`fork`].
@@ -152,7 +152,9 @@ pub fn run_apart(kept: BorrowedFd<'_>, work: impl FnOnce(BorrowedFd<'_>)) -> Res
         Fork::Parent(first) => first,
         Fork::Child => {
             // Closed here, so that nothing is held any more, such as a lock, when this process's parent goes on.
-            let ready = crate::fd::arrange(&[kept; 3]).and_then(|()| crate::fd::close_from(3));
+            let ready = crate::fd::arrange(&[kept; 3])
+                .and_then(|()| crate::fd::close_from(3))
+                .and_then(|()| rustix::process::chdir("/"));
             if ready.is_ok() && matches!(fork(), Ok(Fork::Child)) {
                 work(std::io::stdin().as_fd());
             }

@@ -98,18 +98,20 @@ impl Group {
         self.write("cgroup.procs", "0")
     }
 
-    /// Lets the kernel begin what moves between groups wait for (a grace period of RCU, up to 20 ms): one that comes some milliseconds
-    /// later waits for the rest only, or not at all. `self` is the group where this process stands.
-    pub fn expect_moves(&self) -> Result<()> {
-        let fault = |error| Error::io("expect moves from", named(&self.path), error);
+    /// Has the kernel begin what moves between groups wait for, a grace period of RCU (4 to 20 ms), and goes on. A move that comes within
+    /// the next 20 ms or so waits for the rest of it only, or not at all; should this fail, it waits as ever. `self` is the group where
+    /// this process stands.
+    ///
+    /// Until then the kernel holds its lock of all groups: making a group waits, and before Linux 6.8 reading `/proc/PID/cgroup` does.
+    pub fn begin_grace_period(&self) {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let list =
-            rustix::fs::openat(&self.directory, "cgroup.procs", flags, Mode::empty()).map_err(fault)?;
-        // It moves to where it is.
-        sys::process::run_apart(list.as_fd(), |list| {
+        let Ok(list) = rustix::fs::openat(&self.directory, "cgroup.procs", flags, Mode::empty()) else {
+            return;
+        };
+        // A process that moves to where it is.
+        let _ = sys::process::run_apart(list.as_fd(), |list| {
             let _ = rustix::io::write(list, b"0");
-        })
-        .map_err(fault)
+        });
     }
 
     /// Whether systemd has handed this group to the unit's own care (`Delegate=yes`): it marks it with an

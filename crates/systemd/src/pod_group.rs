@@ -20,24 +20,32 @@ use crate::{Error, Result, unit};
 pub struct Request<'a> {
     /// The pod's UUID.
     pub uuid: &'a str,
-    /// A group to make below the pod's and to stand in, rather than in the pod's own: moving twice costs twice.
-    pub below: Option<&'a str>,
-    /// Where a scope is put; `machine.slice` when there is none.
-    pub slice: Option<&'a str>,
     /// Limits of a scope.
     pub properties: &'a [Property],
     /// Who moves into the group.
-    pub mover: Mover,
+    pub mover: Mover<'a>,
 }
 
 /// Who moves into a pod's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mover {
+pub enum Mover<'a> {
     /// This process, at once.
-    Us,
-    /// The program that this process becomes. We go first only where we stand in the way: a unit gives its controllers away when no process
-    /// is left in its very group.
+    Us {
+        /// A group to make below the pod's and to stand in, rather than in the pod's own: moving twice costs twice.
+        below: Option<&'a str>,
+    },
+    /// The program that this process becomes. We go all the same where systemd moves us, and out of the very group of a delegated unit:
+    /// it can give its controllers away when no process is left there.
     Next,
+}
+
+impl Mover<'_> {
+    fn below(&self) -> Option<&str> {
+        match self {
+            Mover::Us { below } => *below,
+            Mover::Next => None,
+        }
+    }
 }
 
 /// Who owns the pod's group.
@@ -62,13 +70,13 @@ pub struct PodGroup {
     pub owner: Owner,
     /// Whether groups of apps below can have limits, or the reason why not.
     pub limits: Result<(), String>,
-    /// Whether this process has moved. Else it is left to [`Mover::Next`], and the kernel has been told to expect it.
+    /// Whether this process has moved. Else it is left to [`Mover::Next`].
     pub moved: bool,
 }
 
 /// The service that started this process, and the path of the group in it where we stand: a pod that has no limits and
 /// no use for a group of its own stays there, because a process that moves into a group waits for the whole kernel
-/// (a grace period of RCU, 8 to 25 ms). `None` when no service started us.
+/// ([`Group::begin_grace_period`]). `None` when no service started us.
 ///
 /// # Errors
 /// [`Error::NoUnifiedCgroups`].
@@ -96,8 +104,8 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
     let group = unit.create(&format!("pod-{}", request.uuid))?;
     let delegated = service.is_some() && unit.is_delegated();
     let in_the_way = delegated && unit.path() == ours.path();
-    let moved = request.mover == Mover::Us || in_the_way;
-    let below = if moved { enter(&group, request.below)? } else { None };
+    let moved = request.mover != Mover::Next || in_the_way;
+    let below = if moved { enter(&group, request.mover.below())? } else { None };
     let (owner, limits) = match service {
         None => (Owner::Nobody, Err(NO_SYSTEMD.to_owned())),
         Some(service) if delegated => (Owner::Service(service.name.clone()), hand_down(unit, &service.name)),
@@ -107,8 +115,7 @@ pub fn join(request: &Request<'_>) -> Result<PodGroup> {
         }
     };
     if !moved {
-        // That moves take longer is no reason to fail.
-        drop(ours.expect_moves());
+        ours.begin_grace_period();
     }
     Ok(PodGroup { group, below, owner, limits, moved })
 }
@@ -122,7 +129,7 @@ fn join_scope(request: &Request<'_>, hierarchy: &Hierarchy) -> Result<PodGroup> 
     scope::start(&scope::Scope {
         name: &scope,
         description: &format!("rkt pod {}", request.uuid),
-        slice: request.slice.unwrap_or("machine.slice"),
+        slice: "machine.slice",
         properties: request.properties,
     })?;
     let group = hierarchy.group(&unit::own()?.group)?;
@@ -130,9 +137,9 @@ fn join_scope(request: &Request<'_>, hierarchy: &Hierarchy) -> Result<PodGroup> 
     if group.path().rsplit('/').next() != Some(scope.as_str()) {
         return Err(Error::Elsewhere { unit: scope });
     }
-    let below = match request.below {
-        Some(_) => enter(&group, request.below)?,
+    let below = match request.mover.below() {
         None => None,
+        below => enter(&group, below)?,
     };
     Ok(PodGroup { group, below, owner: Owner::Scope(scope), limits: Ok(()), moved: true })
 }

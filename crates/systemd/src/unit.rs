@@ -43,6 +43,17 @@ pub fn parse(text: &str) -> Option<Standing> {
     Some(Standing { group: group.to_owned(), service: service_of(group) })
 }
 
+/// Which start of its service this process belongs to: the variable `INVOCATION_ID` of systemd.exec(5).
+pub fn invocation() -> Option<String> {
+    std::env::var("INVOCATION_ID").ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether systemd itself started this process, rather than something that it started: the variable `SYSTEMD_EXEC_PID` of
+/// systemd.exec(5), since systemd 248.
+pub fn is_started_by_systemd() -> bool {
+    std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+}
+
 /// The innermost system service that owns `group`.
 fn service_of(group: &str) -> Option<Service> {
     let mut end = 0;

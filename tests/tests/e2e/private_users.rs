@@ -1,6 +1,6 @@
 //! `--private-users`: pods whose users are none of the host's.
 
-use tests::case::{Case, Stage1, app_lines};
+use tests::case::{Case, Stage1, app_lines, eventually};
 use tests::host::Running;
 use tests::images;
 
@@ -260,4 +260,24 @@ fn an_exported_image_has_the_owners_that_the_app_saw() {
     case.rkt(["export", &case.uuid_as("plain"), "/tmp/x.tar"]).fails(254).says(".aci");
     let _pod = case.start_sh("echo up; sleep 1000");
     case.rkt(["export", &case.uuid(), "/tmp/x.aci"]).fails(254).says("only pods that have exited");
+}
+
+/// As a service, without a scope and without anything handed down to it.
+#[test]
+fn a_unit_needs_nothing_for_them() {
+    for net in ["--net=host", "--net=none"] {
+        let case = Case::new(Stage1::Nspawn).with_net(net);
+        let mut words = case.run_words("pod");
+        words.extend(
+            ["--private-users", case.busybox(), "--exec=/bin/cat", "--", "/proc/self/uid_map"]
+                .map(str::to_owned),
+        );
+        let unit = case.service("pod", &words, "");
+        case.systemctl(&["start", &unit]);
+        let map = case.journal(&["-t", "busybox", "-u", &unit], "65536");
+        let first = map.split_whitespace().nth(1);
+        assert!(first.is_some_and(|first| first != "0"), "{map}");
+        eventually("the unit to end", || (case.property(&unit, "ActiveState") == "inactive").then_some(()));
+        assert_eq!(case.property(&unit, "Result"), "success");
+    }
 }
