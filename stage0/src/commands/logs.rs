@@ -156,15 +156,20 @@ fn matches(pod: &Pod, app: Option<&str>) -> Result<Vec<String>> {
     let group = pod.dir.subcgroup()?;
     let root = pod.dir.private_users()?.map_or(0, |(first, _)| first);
     let mut terms = terms(pod.uuid, root, group.as_deref(), &manifest, app);
-    // A fly pod of a service has no group of its own.
-    if let (Some(invocation), [app]) = (invocation(pod)?, manifest.apps.as_slice()) {
-        let app = format!("SYSLOG_IDENTIFIER={}", app.name);
-        terms.extend(["+".to_owned(), format!("_SYSTEMD_INVOCATION_ID={invocation}"), app]);
+    // A fly pod of a service has no group of its own, and the journal does not know that of a writer that ended at once.
+    let names = manifest.apps.iter().map(|app| app.name.as_str());
+    let identifiers: Vec<String> = names
+        .filter(|name| app.is_none_or(|app| app == *name))
+        .map(|name| format!("SYSLOG_IDENTIFIER={name}"))
+        .collect();
+    if let (Some(invocation), [_, ..]) = (invocation(pod)?, identifiers.as_slice()) {
+        terms.extend(["+".to_owned(), format!("_SYSTEMD_INVOCATION_ID={invocation}")]);
+        terms.extend(identifiers);
     }
     Ok(terms)
 }
 
-/// Which start of its service a fly pod belongs to.
+/// Which start of its service a pod belongs to that is all of it.
 fn invocation(pod: &Pod) -> Result<Option<String>> {
     let text = pod.dir.read("output")?.unwrap_or_default();
     let id = text.strip_prefix(b"invocation ").and_then(|id| std::str::from_utf8(id).ok());

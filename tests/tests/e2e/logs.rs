@@ -110,3 +110,17 @@ fn fly_without_a_journal_says_where_the_lines_went() {
     case.run_sh("echo hello").ok().prints("hello");
     case.rkt(["logs", &case.uuid()]).fails(254).says("was not the journal");
 }
+
+/// The journal often sees such a writer too late to know where it stood.
+#[test]
+fn the_last_words_of_an_app_are_there() {
+    let case = Case::new(Stage1::Nspawn);
+    let mut words = case.run_words("pod");
+    words.extend([case.busybox(), "--exec=/bin/echo", "--", "1: gone"].map(str::to_owned));
+    let unit = case.service("pod", &words, "Type=oneshot");
+    for _ in 0..12 {
+        case.host().exec("rm").args(["-f", &case.uuid_file("pod")]).ok();
+        case.systemctl(&["start", &unit]);
+        assert_eq!(numbered(&case, &case.uuid()), ["1: gone"]);
+    }
+}
