@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Result<ExitCode> {
         failed |= collector.expire(args.expire_prepared)?;
         failed |= collector.delete(args.grace_period)?;
         collector.sweep_networks()?;
+        collector.sweep_store();
     }
     Ok(if failed { ExitCode::from(254) } else { ExitCode::SUCCESS })
 }
@@ -147,6 +148,14 @@ impl<'a> Collector<'a> {
             report::notice("gc", format_args!("networks: {}", error.chain()));
         }
         Ok(())
+    }
+
+    /// Removes what a killed fetch has left. What keeps it from that keeps no pod from being collected.
+    fn sweep_store(&self) {
+        let swept = self.context.store().and_then(|store| Ok(store.remove_leftovers()?));
+        if let Err(error) = swept {
+            report::notice("gc", format_args!("store: {error:#}"));
+        }
     }
 
     fn delete_one(&self, pod: Pod) -> Result<()> {

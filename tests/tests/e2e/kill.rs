@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::case::{Case, Stage1};
+use tests::case::{Case, Stage1, eventually};
 use tests::host::{Exec, Running};
 use tests::images;
 
@@ -96,11 +96,18 @@ fn run_of_nspawn_alone() {
 /// The first run also stores the stage1 and the image.
 #[test]
 fn first_run_with_a_fetch_in_it() {
-    for moment in 0..moments() / 2 {
+    let first = || {
         let case = Case::alone(Stage1::Nspawn);
-        let delay = Duration::from_millis(10) * moment;
-        kill_after(case.run([case.busybox(), "--exec=/bin/true"]), delay, Victim::Itself);
-        collect_garbage(&case, &format!("killed after {delay:?}"));
+        let words = [case.busybox(), "--exec=/bin/true"];
+        (case.run(words), case)
+    };
+    let time = first().0.ok().took;
+    for moment in 0..moments() / 2 {
+        let (run, case) = first();
+        let delay = time * 2 * moment / moments();
+        kill_after(run, delay, Victim::Itself);
+        collect_garbage(&case, &format!("killed after {delay:?} of {time:?}"));
+        assert_store_is_clean(&case, &format!("killed after {delay:?} of {time:?}"));
         case.run([case.busybox(), "--exec=/bin/true"]).ok();
     }
 }
@@ -119,17 +126,32 @@ fn fetch() {
         case.rkt(["image", "rm", &id]).ok();
         let delay = time * moment / moments();
         kill_after(case.rkt(["fetch", &file]), delay, Victim::WithChildren);
+        case.rkt(["gc"]).ok();
+        assert_store_is_clean(&case, &format!("killed after {delay:?} of {time:?}"));
         // Whatever is listed now is whole, and fetching again makes it so.
-        case.rkt(["image", "list"]).ok();
+        if case.rkt(["image", "list", "--full", "--no-legend"]).ok().stdout.contains(&id) {
+            assert_whole(&case, &id, delay);
+        }
         assert_eq!(
             case.rkt(["fetch", "--full", &file]).ok().trimmed(),
             id,
             "killed after {delay:?} of {time:?}"
         );
-        let count = case.run([&*id, "--exec=/bin/sh", "--", "-c", "cat /file-* | wc -c"]).ok();
-        let expected: usize = (0..400).map(|n: usize| n.to_string().len() * 10_000).sum();
-        assert!(count.stdout.contains(&expected.to_string()), "killed after {delay:?} of {time:?}: {count}");
+        assert_whole(&case, &id, delay);
     }
+}
+
+/// The image of [`fetch`] has all of its files.
+fn assert_whole(case: &Case, id: &str, delay: Duration) {
+    let count = case.run([id, "--exec=/bin/sh", "--", "-c", "cat /file-* | wc -c"]).ok();
+    let expected: usize = (0..400).map(|n: usize| n.to_string().len() * 10_000).sum();
+    assert!(count.stdout.contains(&expected.to_string()), "killed after {delay:?}: {count}");
+}
+
+/// Nothing in the store is half made or half gone.
+fn assert_store_is_clean(case: &Case, what: &str) {
+    let hidden = case.host().sh(&format!("find {}/cas -mindepth 2 -type d -name '.*'", case.data()));
+    assert_eq!(hidden.stdout, "", "{what}");
 }
 
 #[test]
@@ -144,6 +166,11 @@ fn prepare() {
         for moment in 0..moments() {
             kill_after(case.rkt(words.clone()), time * moment / moments(), Victim::Itself);
         }
+        // What counts as prepared is.
+        for path in pods(&case).iter().filter(|path| path.contains("/prepared/")) {
+            let uuid = path.rsplit('/').next().unwrap_or_default();
+            case.rkt(["run-prepared", case.net(), uuid]).ok();
+        }
         collect_garbage(&case, "prepare");
     }
 }
@@ -151,14 +178,148 @@ fn prepare() {
 #[test]
 fn garbage_collection() {
     let case = Case::alone(Stage1::Nspawn);
-    let stage1 = case.stage1().flag();
-    for moment in 0..moments() / 2 {
-        for _ in 0..2 {
-            case.rkt(["prepare", "--quiet", &stage1, case.busybox(), "--exec=/bin/true"]).ok();
-        }
+    let make = || {
+        drop((prepared(&case), prepared(&case)));
         case.run([case.busybox(), "--exec=/bin/true"]).ok();
-        let delay = Duration::from_millis(4) * moment;
-        kill_after(case.rkt(["gc", "--grace-period=0s", "--expire-prepared=0s"]), delay, Victim::Itself);
-        collect_garbage(&case, &format!("gc killed after {delay:?}"));
+    };
+    let gc = || case.rkt(["gc", "--grace-period=0s", "--expire-prepared=0s"]);
+    make();
+    let time = gc().ok().took;
+    for moment in 0..moments() / 2 {
+        make();
+        let delay = time * 2 * moment / moments();
+        kill_after(gc(), delay, Victim::Itself);
+        collect_garbage(&case, &format!("gc killed after {delay:?} of {time:?}"));
+    }
+}
+
+/// Tries `moments` of a command that changes a pod which `make` has made.
+fn each_moment(case: &Case, words: &[&str], make: impl Fn() -> String) {
+    let command = |uuid: &str| case.rkt(words.iter().copied().chain([uuid]).map(str::to_owned));
+    let time = command(&make()).ok().took;
+    collect_garbage(case, "the whole command");
+    for moment in 0..moments() / 2 {
+        let delay = time * 2 * moment / moments();
+        kill_after(command(&make()), delay, Victim::Itself);
+        collect_garbage(case, &format!("{words:?} killed after {delay:?} of {time:?}"));
+    }
+}
+
+fn prepared(case: &Case) -> String {
+    let words = ["prepare", "--quiet", &case.stage1().flag(), case.busybox(), "--exec=/bin/true"];
+    case.rkt(words).ok().trimmed().to_owned()
+}
+
+#[test]
+fn run_prepared_and_rm() {
+    let case = Case::alone(Stage1::Nspawn);
+    each_moment(&case, &["run-prepared", case.net()], || prepared(&case));
+    each_moment(&case, &["rm"], || prepared(&case));
+}
+
+/// Starts a pod as a unit, which has no limits of its own to hand down, and does not wait for it to be up.
+fn begin_unit(case: &Case, section: &str) -> (String, String) {
+    case.host().exec("rm").args(["-f", &case.uuid_file("pod")]).ok();
+    let unit = case.service_sh("exec sleep 1000", section);
+    case.systemctl(&["start", "--no-block", &unit]);
+    (unit, case.uuid())
+}
+
+fn run_to_its_app(case: &Case, uuid: &str) {
+    eventually("the app to run", || {
+        case.rkt(["enter", uuid, "/bin/true"]).output().code.eq(&0).then_some(())
+    });
+}
+
+#[test]
+fn stop() {
+    let case = Case::alone(Stage1::Nspawn);
+    let running = || {
+        let (_, uuid) = begin_unit(&case, "");
+        run_to_its_app(&case, &uuid);
+        uuid
+    };
+    each_moment(&case, &["stop", "--force"], running);
+}
+
+/// Whenever it comes: a pod that was stopped does not start.
+#[test]
+fn a_stop_that_succeeds_has_stopped_the_pod() {
+    let case = Case::alone(Stage1::Nspawn);
+    case.rkt(["fetch", case.busybox()]).ok();
+    for moment in 0..moments() {
+        let (unit, uuid) = begin_unit(&case, "");
+        std::thread::sleep(Duration::from_millis(2) * moment);
+        let stopped = case.rkt(["stop", "--force", &uuid]).output();
+        if stopped.code == 0 {
+            let gone = || (case.property(&unit, "MainPID") == "0").then_some(());
+            eventually("the pod to end", gone);
+            std::thread::sleep(Duration::from_millis(50));
+            let left = case.host().cgroup_pids(&format!("system.slice/{unit}"));
+            assert!(left.is_empty(), "{moment}: {left:?}");
+            assert_ne!(case.state(&uuid), "running");
+        } else {
+            let early = ["has not started yet", "is not running"];
+            assert!(early.iter().any(|text| stopped.stderr.contains(text)), "{stopped}");
+            case.systemctl(&["stop", &unit]);
+        }
+        collect_garbage(&case, &format!("stopped after {moment} times 2 ms"));
+    }
+}
+
+/// In a unit the pod has no scope, and rkt stands beside the pod's group until systemd-nspawn moves.
+#[test]
+fn run_of_nspawn_in_a_unit() {
+    let case = Case::alone(Stage1::Nspawn);
+    let section = "KillMode=process\nSendSIGKILL=no";
+    let start = Instant::now();
+    let (unit, uuid) = begin_unit(&case, section);
+    run_to_its_app(&case, &uuid);
+    let time = start.elapsed();
+    case.systemctl(&["kill", "--kill-who=main", "--signal=KILL", &unit]);
+    collect_garbage(&case, "the whole run");
+    for moment in 0..moments() {
+        let delay = time * moment / moments();
+        let start = Instant::now();
+        let (unit, _) = begin_unit(&case, section);
+        std::thread::sleep(delay.saturating_sub(start.elapsed()));
+        case.host().exec("systemctl").args(["kill", "--kill-who=main", "--signal=KILL", &unit]).output();
+        eventually("the unit to fail", || (case.property(&unit, "MainPID") == "0").then_some(()));
+        collect_garbage(&case, &format!("killed after {delay:?} of {time:?}"));
+    }
+}
+
+#[test]
+fn removal_of_images() {
+    let case = Case::alone(Stage1::Fly);
+    for words in [&["image", "rm", images::BUSYBOX_NAME][..], &["image", "gc", "--grace-period=0s"]] {
+        case.rkt(["fetch", case.busybox()]).ok();
+        let time = case.rkt(words.iter().copied()).ok().took;
+        for moment in 0..moments() / 2 {
+            case.rkt(["fetch", case.busybox()]).ok();
+            let delay = time * 2 * moment / moments();
+            kill_after(case.rkt(words.iter().copied()), delay, Victim::Itself);
+            case.rkt(["gc", "--grace-period=0s"]).ok();
+            assert_store_is_clean(&case, &format!("{words:?} killed after {delay:?} of {time:?}"));
+            // It is there, or it is not.
+            if case.rkt(["image", "list", "--no-legend"]).ok().stdout.contains(images::BUSYBOX_NAME) {
+                case.run([images::BUSYBOX_NAME, "--exec=/bin/true"]).ok();
+            }
+        }
+    }
+}
+
+/// systemd kills all of a unit at once.
+#[test]
+fn a_unit_with_its_pod() {
+    for stage1 in [Stage1::Fly, Stage1::Nspawn] {
+        let case = Case::alone(stage1);
+        let (unit, uuid) = begin_unit(&case, "");
+        run_to_its_app(&case, &uuid);
+        case.systemctl(&["kill", "--signal=KILL", &unit]);
+        eventually("the pod to end", || (case.state(&uuid) == "exited").then_some(()));
+        case.rkt(["gc", "--grace-period=0s"]).ok();
+        assert_eq!(pods(&case), Vec::<String>::new());
+        assert_nothing_is_left(&case, &uuid);
     }
 }

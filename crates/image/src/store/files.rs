@@ -6,9 +6,15 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+/// How names begin of files that shall replace others.
+const NEW: &str = ".new-";
+/// Writing a small file takes no longer.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// Mode of files in the store: the group `rkt` may read.
 pub(super) const FILE: Mode = Mode::from_raw_mode(0o640);
@@ -42,7 +48,7 @@ pub(super) fn read(
 pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let (parent, last) = name.rsplit_once('/').unwrap_or((".", name));
-    let temporary = format!("{parent}/.new-{last}-{}", unique());
+    let temporary = format!("{parent}/{NEW}{last}-{}", unique());
     let file = rustix::fs::openat(dir, &temporary, flags, FILE)?;
     let written = rustix::fs::fchmod(&file, FILE)
         .and_then(|()| {
@@ -63,6 +69,24 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> 
         Err(Errno::NOENT) => Ok(()),
         done => done,
     }
+}
+
+/// Removes those of the files called `names` in `dir` that dead processes have left in [`replace`].
+pub(super) fn remove_abandoned(
+    dir: BorrowedFd<'_>,
+    names: &[String],
+    now: SystemTime,
+) -> rustix::io::Result<()> {
+    for name in names.iter().filter(|name| name.starts_with(NEW)) {
+        let written = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            stat => UNIX_EPOCH + Duration::from_secs(u64::try_from(stat?.st_mtime).unwrap_or_default()),
+        };
+        if now.duration_since(written).is_ok_and(|age| age >= ABANDONED_AFTER) {
+            remove(dir, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Text that nobody else uses at this moment.
@@ -121,5 +145,22 @@ mod tests {
         std::fs::create_dir(dir.path().join("sub/dir")).unwrap();
         assert!(replace(at.as_fd(), "sub/dir", b"x").is_err());
         assert_eq!(std::fs::read_dir(dir.path().join("sub")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_never_finished_goes_when_nobody_can_be_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = sys::path::open_directory(dir.path()).unwrap();
+        let names = ["record", ".new-record-1"].map(str::to_owned);
+        for name in &names {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let left = || std::fs::read_dir(dir.path()).unwrap().count();
+        let now = SystemTime::now();
+        remove_abandoned(at.as_fd(), &names, now).unwrap();
+        assert_eq!(left(), 2);
+        remove_abandoned(at.as_fd(), &names, now + ABANDONED_AFTER + Duration::from_secs(1)).unwrap();
+        assert_eq!(left(), 1);
+        assert!(dir.path().join("record").exists());
     }
 }

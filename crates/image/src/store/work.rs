@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -116,6 +117,24 @@ impl Store {
             Err(Errno::NOENT) => Ok(()),
             done => done,
         }
+    }
+
+    /// Removes what processes have left that died while they stored something.
+    ///
+    /// # Errors
+    /// What keeps a file from being removed.
+    pub fn remove_leftovers(&self) -> Result<(), StoreError> {
+        let locked = self.lock()?;
+        self.bury_the_dead(&locked);
+        drop(locked);
+        self.dispose();
+        for path in ["image", "known", "tree"] {
+            let failed = |error| StoreError::file("clean up", path, error);
+            let names = self.list(path)?;
+            let dir = rustix::fs::openat(&self.cas, path, DIRECTORY, Mode::empty()).map_err(failed)?;
+            files::remove_abandoned(dir.as_fd(), &names, SystemTime::now()).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Renames the work areas of dead processes away.
