@@ -23,6 +23,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use appc::ImageManifest;
 use pod::{LOCK_FD_VARIABLE, PodDir};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 use sys::namespace::{self, Kind};
 use sys::process::Fork;
 
@@ -69,10 +70,26 @@ impl Operation {
             Operation::AppRemove => "app/rm",
         }
     }
+
+    /// Whether it runs on the host for something that is to be done inside of the pod: such an entrypoint is told how to get there, and
+    /// gets no more of our environment than `PATH`.
+    fn crosses(self) -> bool {
+        match self {
+            Operation::Attach
+            | Operation::AppAdd
+            | Operation::AppStart
+            | Operation::AppStop
+            | Operation::AppRemove => true,
+            Operation::Run | Operation::Enter | Operation::Stop | Operation::Signal | Operation::Gc => false,
+        }
+    }
 }
 
 /// In which variable the number of [`Entrypoint::app_root`] is.
 const APP_ROOT_FD: &str = "RKT_APP_ROOT_FD";
+/// Where operations that [cross](Operation::crosses) find the program for [`Operation::Enter`], and what it enters.
+const ENTER_COMMAND: &str = "RKT_STAGE1_ENTERCMD";
+const ENTER_PID: &str = "RKT_STAGE1_ENTERPID";
 
 const PREFIX: &str = "coreos.com/rkt/stage1/";
 
@@ -118,6 +135,8 @@ pub(crate) struct Entrypoint {
     /// The path of the pod directory.
     pod: PathBuf,
     tree: Tree,
+    /// Where a crossing entrypoint gets in: the program, and process 1 of the pod where that is known.
+    way_in: Option<(String, Option<Pid>)>,
     /// Whether the overlay that the pod wrote is mounted at `stage1/rootfs` before the program runs.
     mount: bool,
     /// The root of an app, for the program: a mount that stands nowhere.
@@ -146,7 +165,15 @@ impl Entrypoint {
             }
         };
         let mount = overlay && operation == Operation::Gc;
-        Ok(Self { operation, program, interface_version, pod, tree, mount, app_root: None })
+        let way_in = match self::program(&manifest, Operation::Enter) {
+            Ok(enter) if operation.crosses() => {
+                // A machine's monitor has several children, none of which is the pod's.
+                let process_one = dir.process_one().ok().flatten();
+                Some((enter.to_owned(), process_one.map(|process| process.pid)))
+            }
+            _ => None,
+        };
+        Ok(Self { operation, program, interface_version, pod, tree, way_in, mount, app_root: None })
     }
 
     /// Runs the entrypoint as a child and waits for it. Fails when the child does.
@@ -207,7 +234,6 @@ impl Entrypoint {
         if let Some(root) = &self.app_root {
             sys::fd::set_inherited(root, true).context("Cannot hand on the root of the app")?;
         }
-        let mut held = None;
         let (root, name) = match &self.tree {
             Tree::Copy => (dir.open_directory("stage1/rootfs")?, self.pod.join("stage1/rootfs")),
             Tree::Rendered(tree) => match tree.layers.as_slice() {
@@ -215,40 +241,67 @@ impl Entrypoint {
                 layers => (view(&dir, layers)?, PathBuf::from("/")),
             },
         };
-        let inside = Path::new(&self.program);
-        let file = sys::path::open_in_root(root.as_fd(), inside, OFlags::PATH, Mode::empty())
-            .with_context(|| format!("Cannot open {:?} in the stage1", self.program))?;
-        let path = if many {
-            // Only a handle leads into a mount that stands nowhere: that of its root, so that the program keeps its
-            // name, or that of the program where a link leads to it.
-            let plain = sys::path::open_beneath(root.as_fd(), beneath(inside), OFlags::PATH, Mode::empty());
-            let handle = if plain.is_ok() { root } else { file };
-            sys::fd::set_inherited(&handle, true).context("Cannot hand on the program")?;
-            let mut path = PathBuf::from(sys::mount::fd_path(&handle));
-            if plain.is_ok() {
-                path.push(beneath(inside));
-            }
-            held = Some(handle);
-            path
-        } else {
-            // The path as the kernel has it: links were followed inside the root.
-            std::fs::read_link(sys::mount::fd_path(&file)).context("Cannot find the program's path")?
-        };
+        let root = Root { directory: root, stands_nowhere: many };
+        if many {
+            sys::fd::set_inherited(&root.directory, true).context("Cannot hand on the stage1's root")?;
+        }
+        let (path, link) = root.find(&self.program)?;
         if let Tree::Rendered(tree) = &self.tree
             && self.mount
         {
             roots::mount_stage1(&dir, tree)?;
         }
-        let name = name.join(beneath(inside)).into_os_string();
+        let name = name.join(beneath(Path::new(&self.program))).into_os_string();
+        let handle =
+            |name: &str, fd: &OwnedFd| (OsString::from(name), OsString::from(fd.as_raw_fd().to_string()));
+        let mut ours = Vec::new();
+        ours.extend(host_mounts.iter().map(|fd| handle(MOUNT_NAMESPACE_FD, fd)));
+        ours.extend(self.app_root.iter().map(|fd| handle(APP_ROOT_FD, fd)));
+        let mut links = vec![link];
+        if let Some((enter, pid)) = &self.way_in {
+            let (enter, link) = root.find(enter)?;
+            ours.push((ENTER_COMMAND.into(), enter.into_os_string()));
+            ours.extend(pid.map(|pid| (ENTER_PID.into(), pid.as_raw_nonzero().to_string().into())));
+            links.push(link);
+        }
         Ok(Ready {
             path: c_string(path.as_os_str())?,
             arguments: std::iter::once(&name)
                 .chain(args)
                 .map(|word| c_string(word))
                 .collect::<Result<_>>()?,
-            environment: environment(host_mounts.as_ref(), self.app_root.as_ref())?,
-            _held: [held, host_mounts],
+            environment: environment(self.operation, std::env::vars_os(), ours)?,
+            _held: links.into_iter().chain([Some(root.directory), host_mounts]).flatten().collect(),
         })
+    }
+}
+
+/// The root of a stage1's own files.
+struct Root {
+    directory: OwnedFd,
+    /// It is a mount that only its handle, which the program inherits, leads into.
+    stands_nowhere: bool,
+}
+
+impl Root {
+    /// The path of `program` for whoever inherits the root, and the handle that it leads through where that is another.
+    fn find(&self, program: &str) -> Result<(PathBuf, Option<OwnedFd>)> {
+        let inside = Path::new(program);
+        let file = sys::path::open_in_root(self.directory.as_fd(), inside, OFlags::PATH, Mode::empty())
+            .with_context(|| format!("Cannot open {program:?} in the stage1"))?;
+        if !self.stands_nowhere {
+            // The path as the kernel has it: links were followed inside the root.
+            let path =
+                std::fs::read_link(sys::mount::fd_path(&file)).context("Cannot find the program's path")?;
+            return Ok((path, None));
+        }
+        // Through the handle of the root, so that the program keeps its name, or that of the program where a link leads to it.
+        let beneath = beneath(inside);
+        if sys::path::open_beneath(self.directory.as_fd(), beneath, OFlags::PATH, Mode::empty()).is_ok() {
+            return Ok((Path::new(&sys::mount::fd_path(&self.directory)).join(beneath), None));
+        }
+        sys::fd::set_inherited(&file, true).context("Cannot hand on the program")?;
+        Ok((PathBuf::from(sys::mount::fd_path(&file)), Some(file)))
     }
 }
 
@@ -257,8 +310,8 @@ struct Ready {
     path: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
-    /// What `path` leads through, and the host's mount namespace.
-    _held: [Option<OwnedFd>; 2],
+    /// What `path` and the environment lead through.
+    _held: Vec<OwnedFd>,
 }
 
 /// A read-only view of several layers that stands nowhere: mounted, taken as a handle, unmounted.
@@ -284,17 +337,20 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
         .with_context(|| format!("Cannot open the directory {:?}", path.display().to_string()))
 }
 
-/// Our environment without what is meant for the `run` entrypoint only, and with the handle of the host's mount
-/// namespace if the entrypoint runs in another.
-fn environment(host_mounts: Option<&OwnedFd>, app_root: Option<&OwnedFd>) -> Result<Vec<CString>> {
-    let handle =
-        |name: &str, fd: &OwnedFd| (OsString::from(name), OsString::from(fd.as_raw_fd().to_string()));
-    let host_mounts = host_mounts.map(|fd| handle(MOUNT_NAMESPACE_FD, fd));
-    let ours = [LOCK_FD_VARIABLE, MOUNT_NAMESPACE_FD, APP_ROOT_FD];
-    std::env::vars_os()
-        .filter(|(name, _)| !ours.iter().any(|ours| name == ours))
-        .chain(host_mounts)
-        .chain(app_root.map(|fd| handle(APP_ROOT_FD, fd)))
+/// The environment of an entrypoint: `inherited` without what is meant for other entrypoints, or its `PATH` only, and `ours`.
+fn environment(
+    operation: Operation,
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    ours: Vec<(OsString, OsString)>,
+) -> Result<Vec<CString>> {
+    let others = [LOCK_FD_VARIABLE, MOUNT_NAMESPACE_FD, APP_ROOT_FD, ENTER_COMMAND, ENTER_PID];
+    inherited
+        .filter(
+            |(name, _)| {
+                if operation.crosses() { name == "PATH" } else { !others.iter().any(|other| name == other) }
+            },
+        )
+        .chain(ours)
         .map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);

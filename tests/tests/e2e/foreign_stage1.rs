@@ -27,6 +27,10 @@ while :; do sleep 0.01; done
 /// Records how it was called.
 const OTHER: &str = "#!/bin/sh\n{ echo \"called: $0 $*\"; echo \"directory: $PWD\"; } >RECORD.${0##*/}\n";
 
+/// Records all that it was given, and goes into the pod.
+const CROSSING: &str = "#!/bin/sh\n{ echo \"called: $0 $*\"; env; } >RECORD.${0##*/}\n\
+                        exec $RKT_STAGE1_ENTERCMD --pid=$RKT_STAGE1_ENTERPID --appname=busybox -- /bin/inside\n";
+
 fn image(case: &Case, interface: &str, annotations: &[&str]) -> String {
     let script = |text: &str| text.replace("RECORD", &case.tmp("record"));
     let stop = format!("{OTHER}kill $(cat pid)\n");
@@ -36,6 +40,7 @@ fn image(case: &Case, interface: &str, annotations: &[&str]) -> String {
         .file("rootfs/stop", 0o755, script(&stop))
         .file("rootfs/enter", 0o755, script(&enter))
         .file("rootfs/gc", 0o755, script(OTHER))
+        .file("rootfs/attach", 0o755, script(CROSSING))
         .annotation(&format!("{PREFIX}/interface-version"), interface);
     for operation in annotations {
         aci = aci.annotation(&format!("{PREFIX}/{operation}"), &format!("/{operation}"));
@@ -115,6 +120,31 @@ fn lives_through_the_whole_interface() {
         record(&case, "gc")
     );
     crate::garbage::assert_nothing_is_left(&case, &uuid);
+}
+
+/// An entrypoint that has something done inside is told the way, and nothing else.
+#[test]
+fn what_crosses_finds_the_way_in() {
+    let case = Case::alone(Stage1::Fly);
+    let stage1 = image(&case, "6", &["run", "stop", "enter", "gc", "attach"]);
+    let mut pod = run(&case, &stage1, &[]).spawn();
+    pod.wait_for_stdout("foreign pod is up");
+    let attach = case.rkt(["attach", "--mode=list", &case.uuid()]).env("SECRET", "of the caller").fails(21);
+    assert!(attach.stdout.contains("entered"), "{attach}");
+
+    let pid = case.host().read(&format!("{}/pods/run/{}/pid", case.data(), case.uuid()));
+    let called = record(&case, "enter");
+    assert!(called.contains(&format!("--pid={} --appname=busybox -- /bin/inside\n", pid.trim())), "{called}");
+    let seen = record(&case, "attach");
+    assert!(seen.starts_with("called: ") && seen.contains("--action=list --app=busybox"), "{seen}");
+    // What a shell sets by itself does not count.
+    let mut names: Vec<&str> =
+        seen.lines().skip(1).filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    assert_eq!(names, ["PATH", "RKT_STAGE1_ENTERCMD", "RKT_STAGE1_ENTERPID"], "{seen}");
+    case.rkt(["stop", &case.uuid()]).ok();
+    eventually("the pod to end", || pod.ended().then_some(()));
 }
 
 #[test]
