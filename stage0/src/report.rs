@@ -57,6 +57,13 @@ pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.is::<ReaderGone>()
 }
 
+/// Whether `error` comes from a file system that has no room.
+pub(crate) fn is_disk_full(error: &anyhow::Error) -> bool {
+    // A helper process says it in words.
+    let words = ["No space left on device", "Disk quota exceeded"];
+    error.chain().any(|cause| words.iter().any(|words| cause.to_string().contains(words)))
+}
+
 fn render(command: &str, error: &anyhow::Error, debug: bool) -> String {
     let mut levels: Vec<String> = error.chain().map(ToString::to_string).collect();
     // What wraps an error without a word of its own says the same text twice.

@@ -62,7 +62,13 @@ pub(crate) fn check_mounts<'a>(
 ) -> Result<()> {
     for mount in mounts {
         let known = mount.app_volume.is_some() || volumes.iter().any(|volume| volume.name == mount.volume);
-        ensure!(known, "dangling mount point {:?}: volume {:?} not found", mount.path, mount.volume.as_str());
+        ensure!(
+            known,
+            "dangling mount point {:?}: volume {:?} not found (--volume={},kind=host,source=/PATH)",
+            mount.path,
+            mount.volume.as_str(),
+            mount.volume
+        );
     }
     Ok(())
 }

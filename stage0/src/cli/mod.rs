@@ -61,7 +61,21 @@ fn run(entry: &Entry, matches: &mut clap::ArgMatches) -> ExitCode {
         Err(error) => return finish(name, Err(error.into()), false),
     };
     let context = globals.into_context(dir_given);
-    finish(name, (entry.run)(&context, matches), context.debug)
+    let result = (entry.run)(&context, matches);
+    if let Err(error) = &result
+        && report::is_disk_full(error)
+        && let Ok(data) = context.data_dir()
+    {
+        // Behind the error itself.
+        let code = finish(name, result, context.debug);
+        let way_out = "remove what is not needed there, or name another directory (--dir)";
+        report::notice(
+            name,
+            format_args!("no room below {}: rkt gc and rkt image gc {way_out}", data.display()),
+        );
+        return code;
+    }
+    finish(name, result, context.debug)
 }
 
 fn finish(command: &str, result: Result<ExitCode>, debug: bool) -> ExitCode {

@@ -25,6 +25,7 @@ fn a_fetch_that_does_not_fit_stores_nothing() {
         }
         assert_eq!(output.code, 254, "{size}: {output}");
         assert!(output.stderr.contains("No space left on device"), "{size}: {output}");
+        output.says(&format!("no room below {}: rkt gc and rkt image gc", case.data()));
         assert_eq!(case.rkt(["image", "list", "--no-legend"]).ok().trimmed(), "", "{size}");
         grow(&case);
         case.rkt(["fetch", images::BUSYBOX_FILE]).ok();
@@ -42,7 +43,7 @@ fn a_run_that_does_not_fit_fails_and_goes() {
             .sh(&format!("dd if=/dev/zero of={}/filler bs=64k 2>/dev/null || :", case.data()))
             .success();
         let output = case.run(["--no-overlay", images::BUSYBOX_NAME, "--exec=/bin/true"]).fails(254);
-        assert!(output.stderr.contains("No space left on device"), "{output}");
+        output.says("No space left on device").says(&format!("no room below {}", case.data()));
         // Removing needs no room.
         case.rkt(["gc", "--grace-period=0s", "--expire-prepared=0s"]).ok();
         let left = case.host().sh(&format!("find {}/pods -mindepth 2 -maxdepth 2", case.data()));

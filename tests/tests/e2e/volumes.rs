@@ -119,7 +119,9 @@ fn refuses_a_source_that_is_not_there(case: &Case) {
         &["--mount=volume=data,target=/data"],
         "true",
     );
-    case.run(words).fails(254).says("/no/such/source");
+    case.run(words)
+        .fails(254)
+        .says(r#""/no/such/source", the source of volume "data": No such file or directory"#);
 }
 
 /// A mount target that an image turns into a link to the host must stay in the image.
@@ -172,5 +174,7 @@ fn mount_points_without_a_volume() {
     nspawn.run([&*image, "--exec=/bin/sh", "--", "-c", "touch /data/file"]).ok();
     let fly = Case::new(Stage1::Fly);
     let image = image_with_mount_point(&fly);
-    fly.run([&*image]).fails(254).says(r#"missing volume for mountpoint "data""#);
+    fly.run([&*image])
+        .fails(254)
+        .says(r#"missing volume for mountpoint "data" (--volume=data,kind=host,source=/PATH)"#);
 }
