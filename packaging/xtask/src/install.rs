@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,16 @@ use crate::stage1;
 
 /// Documents that a package carries.
 const DOCUMENTS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
+
+/// The released product: the tree that the environment names (`RKT_UNDER_TEST`), or what is built now and laid out below `destdir`.
+pub(crate) fn product(destdir: PathBuf) -> Result<PathBuf> {
+    if std::env::var_os(tests::product::VARIABLE).is_some() {
+        return tests::product::tree();
+    }
+    println!("Building rkt …");
+    install(&destdir, Profile::Release)?;
+    Ok(destdir)
+}
 
 /// Builds the product and lays it out below `destdir`.
 pub(crate) fn install(destdir: &Path, profile: Profile) -> Result<()> {

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::build::Profile;
+use crate::demo::Wall;
 use crate::shell::{cargo, run, target, words};
-use crate::{install, packages};
+use crate::{demo, install, packages};
 
 /// What the suite calls on this machine.
 const PACKAGES: &[&str] = &[
@@ -59,6 +60,8 @@ enum Stage {
     Fuzz,
     /// Build and lay out the product
     Install,
+    /// The demonstration in the namespace host, as a container and as a chroot
+    Demo,
     /// End-to-end tests in the namespace host
     E2e,
     /// End-to-end tests in the vm host: limits of control groups, reboots
@@ -114,6 +117,13 @@ fn run_stage(stage: Stage, full: bool, summaries: &mut Vec<String>) -> Result<()
             run_tests(&mut command, summaries)
         }
         Stage::Install => install::install(&product, Profile::Release),
+        Stage::Demo => {
+            ensure!(product.join("usr/bin/rkt").exists(), "The stage install comes before this one");
+            [Wall::Nspawn, Wall::Fly].into_iter().try_for_each(|wall| {
+                demo::in_host(&product, wall)
+                    .with_context(|| format!("The demonstration failed with {wall:?}"))
+            })
+        }
         Stage::E2e => {
             let mut command = cargo();
             // Most tests wait for a pod most of the time.

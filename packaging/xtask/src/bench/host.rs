@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tests::host::{Data, Host};
 
-use crate::build::Profile;
 use crate::install;
 use crate::shell::target;
 
@@ -15,15 +14,9 @@ pub(super) fn boot() -> Result<Host> {
     Host::boot(Some(&product()?), Data::Disk)
 }
 
-/// The released product: what the environment names (`RKT_UNDER_TEST`), or what is built now.
+/// The released product.
 pub(super) fn product() -> Result<PathBuf> {
-    if std::env::var_os(tests::product::VARIABLE).is_some() {
-        return tests::product::tree();
-    }
-    let product = target().join("bench/product");
-    println!("Building rkt …");
-    install::install(&product, Profile::Release)?;
-    Ok(product)
+    install::product(target().join("bench/product"))
 }
 
 /// Runs a script of bash as a delegated unit, and returns what it prints.

@@ -9,16 +9,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::host::{Data, Host};
 
-use super::report::{Promise, Samples, report};
-use crate::build::Profile;
-use crate::install;
+use super::host;
+use super::report::{Limit, Promise, Samples, report};
 use crate::shell::{run as run_command, target};
 
 const PROMISES: &[Promise] = &[
-    Promise { row: "rkt fetch", peer: "umoci unpack", limit: 0.5 },
-    Promise { row: "rkt fetch", peer: "podman pull + mount", limit: 0.5 },
+    Promise { row: "rkt fetch", peer: "umoci unpack", limit: Limit::AtMost(0.5) },
+    Promise { row: "rkt fetch", peer: "podman pull + mount", limit: Limit::AtMost(0.5) },
 ];
 
 /// Rows and their commands, in the host. `$w` is an empty directory.
@@ -48,10 +46,7 @@ const MEMORY: u64 = 64;
 
 pub(super) fn run(rounds: u32) -> Result<()> {
     let content = content()?;
-    let product = target().join("bench/product");
-    println!("Building rkt …");
-    install::install(&product, Profile::Release)?;
-    let host = Host::boot(Some(&product), Data::Disk)?;
+    let host = host::boot()?;
     println!("Making the image …");
     let root = host.path(format!("{TOP}/root"));
     run_command(Command::new("cp").arg("-a").arg(&content).arg(&root))?;

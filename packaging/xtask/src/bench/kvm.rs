@@ -11,14 +11,14 @@ use tests::host::{Data, Host};
 use tests::images;
 
 use super::host;
-use super::report::{Promise, Samples, report, write};
+use super::report::{Limit, Promise, Samples, report, write};
 use crate::kernel;
 use crate::shell::{run as run_command, target};
 
 const POD: &str = "rkt kvm";
 const BARE: &str = "QEMU, an init that exits at once";
 
-const PROMISES: &[Promise] = &[Promise { row: POD, peer: BARE, limit: 1.25 }];
+const PROMISES: &[Promise] = &[Promise { row: POD, peer: BARE, limit: Limit::AtMost(1.25) }];
 
 /// Prints `MICROSECONDS ROW` for each run, and then `NAME KiB` for each process of a pod that runs.
 const SCRIPT: &str = r#"

@@ -6,20 +6,20 @@
 
 use std::time::Duration;
 
+use ::tests::host::Host;
+use ::tests::images;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tests::host::Host;
-use tests::images;
 
 use super::host;
-use super::report::{Promise, Samples, report};
+use super::report::{Limit, Promise, Samples, report};
 use crate::shell::target;
 
 const PROMISES: &[Promise] = &[
-    Promise { row: "rkt fly", peer: "crun", limit: 0.8 },
-    Promise { row: "rkt nspawn", peer: "systemd-nspawn, no seccomp", limit: 1.5 },
-    Promise { row: "rkt nspawn", peer: "runc", limit: 1.0 },
-    Promise { row: "rkt nspawn", peer: "runc, seccomp", limit: 1.0 },
+    Promise { row: "rkt fly", peer: "crun", limit: Limit::AtMost(0.8) },
+    Promise { row: "rkt nspawn", peer: "systemd-nspawn, no seccomp", limit: Limit::AtMost(1.5) },
+    Promise { row: "rkt nspawn", peer: "runc", limit: Limit::Below(1.0) },
+    Promise { row: "rkt nspawn", peer: "runc, seccomp", limit: Limit::Below(1.0) },
 ];
 
 /// Rows and their commands, in the host. `$n` is a number that no other call has.
@@ -156,4 +156,67 @@ fn driver(rounds: u32) -> String {
     script.push_str("esac\ndone\n");
     script.push_str("done\n");
     script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(row: &str) -> Option<&'static str> {
+        ROWS.iter().find(|(name, _)| *name == row).map(|(_, command)| *command)
+    }
+
+    #[test]
+    fn promises_are_about_rows() {
+        for Promise { row, peer, .. } in PROMISES {
+            assert!(command(row).is_some(), "{row}");
+            assert!(command(peer).is_some(), "{peer}");
+        }
+    }
+
+    /// Times are told apart by the names of their rows.
+    #[test]
+    fn no_two_rows_have_one_name() {
+        for (number, (name, _)) in ROWS.iter().enumerate() {
+            assert!(ROWS[number + 1..].iter().all(|(other, _)| other != name), "{name}");
+        }
+    }
+
+    /// A promise is worth what its peer is: another program under the same name would keep it easily.
+    #[test]
+    fn peers_are_what_they_are_called() {
+        for (row, begin) in [
+            ("crun", "crun "),
+            ("runc", "runc run "),
+            ("runc, seccomp", "runc run "),
+            ("systemd-nspawn", "systemd-nspawn "),
+            ("systemd-nspawn, no seccomp", "env SYSTEMD_SECCOMP=0 systemd-nspawn "),
+            ("systemd-run --scope", "systemd-run --quiet --scope "),
+        ] {
+            let command = command(row).unwrap_or_else(|| panic!("no row {row}"));
+            assert!(command.starts_with(begin), "{row}: {command}");
+        }
+    }
+
+    /// The figures of `docs/SPECIFICATION.md`.
+    #[test]
+    fn what_is_promised() {
+        for (row, peer, limit) in [
+            ("rkt fly", "crun", Limit::AtMost(0.8)),
+            ("rkt nspawn", "systemd-nspawn, no seccomp", Limit::AtMost(1.5)),
+            ("rkt nspawn", "runc", Limit::Below(1.0)),
+        ] {
+            let promise = PROMISES.iter().find(|promise| promise.row == row && promise.peer == peer);
+            assert_eq!(promise.map(|promise| promise.limit), Some(limit), "{row} / {peer}");
+        }
+    }
+
+    #[test]
+    fn all_rows_are_timed() {
+        let script = driver(3);
+        for (row, command) in ROWS {
+            assert!(script.contains(&format!(") time_it {row:?} {command};;\n")), "{row}");
+        }
+        assert!(script.contains("seq 0 3"));
+    }
 }
