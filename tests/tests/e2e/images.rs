@@ -161,6 +161,36 @@ fn fetching_again_changes_nothing() {
 }
 
 #[test]
+fn a_layer_is_unpacked_once() {
+    let case = alone();
+    let aci = images::busybox("example.com/once").app(&["/bin/true"], &json!({}));
+    let file = case.image("once.aci", aci.build());
+    // What was unpacked again would have inodes of its own.
+    let layers = || {
+        let script = format!(
+            "cd {}/cas/layer && stat -c '%n %i %z' * */rootfs */rootfs/bin/busybox 2>/dev/null || :",
+            case.data()
+        );
+        case.host().sh(&script).success().stdout
+    };
+    case.rkt(["fetch", &file]).ok();
+    let fetched = layers();
+    assert_eq!(fetched.lines().count(), 3, "a layer, its root and its busybox: {fetched}");
+    case.run(["example.com/once"]).ok();
+    // The stage1 is there now, too.
+    let run = layers();
+    for line in fetched.lines() {
+        assert!(run.lines().any(|other| other == line), "{line} is gone: {run}");
+    }
+    case.run(["example.com/once"]).ok();
+    assert_eq!(layers(), run, "after it was run again");
+    case.rkt(["fetch", &file]).ok();
+    assert_eq!(layers(), run, "after it was fetched again");
+    case.run([&*file]).ok();
+    assert_eq!(layers(), run, "after it was run from its file");
+}
+
+#[test]
 fn several_at_once_give_one_line_each() {
     let case = alone();
     let files: Vec<String> = (0..3)

@@ -2,19 +2,31 @@
 
 use std::time::Duration;
 
-use tests::case::{Case, Stage1, eventually};
+use serde_json::json;
+use tests::case::{Case, Stage1, app_lines, eventually};
+
+under_supervised_walls!(gets_its_host_name_when_it_runs, has_a_terminal_for_one_app_only);
 
 under_both_walls!(
     is_prepared_and_run_later,
+    gets_its_terminal_when_it_runs,
     is_listed,
     has_a_status,
     waits_for_the_end,
+    waits_for_the_end_and_tells_it_as_json,
     stops,
     stops_by_force,
     is_removed,
     shows_its_manifest,
     is_named_by_a_unique_prefix,
+    is_named_by_a_file,
+    is_stopped_beside_others_that_cannot_be,
+    is_removed_beside_others_that_cannot_be,
+    shows_its_manifest_beside_others_that_have_none,
 );
+
+/// No pod has this name.
+const NOBODY: &str = "00000000-1111-4222-8333-444444444444";
 
 fn prepare(case: &Case, script: &str) -> String {
     let words =
@@ -34,6 +46,48 @@ fn is_prepared_and_run_later(case: &Case) {
     case.rkt(["run-prepared", case.net(), &uuid])
         .fails(254)
         .says(&format!(r#"pod "{uuid}" is not prepared"#));
+}
+
+fn gets_its_host_name_when_it_runs(case: &Case) {
+    let uuid = prepare(case, "hostname");
+    let output = case.rkt(["run-prepared", case.net(), "--hostname=web", &uuid]).ok();
+    assert!(app_lines(&output.stdout).contains(&"web"), "{output}");
+}
+
+fn gets_its_terminal_when_it_runs(case: &Case) {
+    let uuid = prepare(case, "test -t 0 && test -t 1 && read line && echo terminal says $line");
+    let mut words = case.rkt_words();
+    words.extend(["run-prepared", case.net(), "--interactive", &uuid].map(str::to_owned));
+    let output = case
+        .host()
+        .exec("script")
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+        .input("hello\n")
+        .ok();
+    assert!(output.stdout.contains("terminal says hello"), "{output}");
+}
+
+fn has_a_terminal_for_one_app_only(case: &Case) {
+    let image = case.busybox();
+    let words = [
+        "prepare",
+        "--quiet",
+        &case.stage1().flag(),
+        image,
+        "--name=one",
+        "--exec=/bin/true",
+        image,
+        "--name=two",
+        "--exec=/bin/true",
+    ]
+    .map(str::to_owned);
+    let uuid = case.rkt(words).ok().trimmed().to_owned();
+    case.rkt(["run-prepared", case.net(), "--interactive", &uuid])
+        .fails(254)
+        .says("interactive option only supports pods with one app");
+    // The mistake costs nothing: the pod can still be run.
+    assert_eq!(case.state(&uuid), "prepared");
+    case.rkt(["run-prepared", case.net(), &uuid]).ok();
 }
 
 fn rows<'a>(table: &'a str, uuid: &str) -> Vec<Vec<&'a str>> {
@@ -100,7 +154,7 @@ fn has_a_status(case: &Case) {
     assert_eq!(json["apps"][0]["name"], "busybox");
     let file = format!("--uuid-file={}", case.uuid_file("pod"));
     case.rkt(["status", &file]).ok().prints("state=running");
-    case.rkt(["status", &file, &uuid]).fails(254);
+    case.rkt(["status", &file, &uuid]).fails(254).says("use one of them");
     case.rkt(["status", "--uuid-file=/no/such/file"]).fails(1).says("/no/such/file");
     drop(pod);
 }
@@ -116,6 +170,19 @@ fn waits_for_the_end(case: &Case) {
         let json = case.rkt(["status", "--format=json", &uuid]).ok().json();
         assert_eq!(json["apps"][0]["exit_code"], 8);
         assert_eq!(json["apps"][0]["state"], "exited");
+    }
+}
+
+fn waits_for_the_end_and_tells_it_as_json(case: &Case) {
+    let _pod = case.start_sh("echo up; sleep 1; exit 8");
+    let uuid = case.uuid();
+    assert_eq!(case.state(&uuid), "running");
+    let json = case.rkt(["status", "--wait", "--format=json", &uuid]).ok().json();
+    assert_eq!(json["name"], *uuid);
+    assert_eq!(json["state"], "exited");
+    if case.stage1() != Stage1::Fly {
+        assert_eq!(json["apps"][0]["state"], "exited");
+        assert_eq!(json["apps"][0]["exit_code"], 8);
     }
 }
 
@@ -172,7 +239,7 @@ fn shows_its_manifest(case: &Case) {
     let manifest = output.json();
     assert_eq!(manifest["acKind"], "PodManifest");
     assert_eq!(manifest["apps"][0]["name"], "busybox");
-    assert_eq!(manifest["apps"][0]["app"]["exec"], serde_json::json!(["/bin/true", "argument"]));
+    assert_eq!(manifest["apps"][0]["app"]["exec"], json!(["/bin/true", "argument"]));
     assert_eq!(manifest["apps"][0]["app"]["user"], "1001");
     assert!(
         manifest["apps"][0]["image"]["id"].as_str().is_some_and(|id| id.starts_with("sha512-")),
@@ -188,6 +255,63 @@ fn is_named_by_a_unique_prefix(case: &Case) {
     assert_eq!(case.state(&uuid[..18].to_uppercase()), "prepared");
     case.rkt(["status", ""]).fails(254).says("UUID cannot be empty");
     case.rkt(["rm", &uuid]).ok();
+}
+
+fn is_named_by_a_file(case: &Case) {
+    let uuid = prepare(case, "true");
+    let path = case.tmp("prepared.uuid");
+    case.host().write(&path, format!("{uuid}\n"));
+    let file = format!("--uuid-file={path}");
+    let manifest = case.rkt(["cat-manifest", &file]).ok().json();
+    assert_eq!(manifest["apps"][0]["app"]["exec"], json!(["/bin/sh", "-c", "true"]));
+    for command in ["cat-manifest", "rm", "stop"] {
+        case.rkt([command, &file, &uuid]).fails(254).says("use one of them");
+    }
+    // The exit status 1 is for stop and status alone.
+    for (command, code) in [("cat-manifest", 254), ("rm", 254), ("stop", 1)] {
+        case.rkt([command, "--uuid-file=/no/such/file"]).fails(code).says("/no/such/file");
+    }
+    assert_eq!(case.state(&uuid), "prepared");
+    let output = case.rkt(["rm", &file]).ok();
+    assert_eq!(output.trimmed(), format!("{uuid:?}"));
+    assert_eq!(case.pod_dir(&uuid), None);
+}
+
+fn is_stopped_beside_others_that_cannot_be(case: &Case) {
+    let _pod = case.start_sh("trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done");
+    let (uuid, prepared) = (case.uuid(), prepare(case, "true"));
+    let output = case
+        .rkt(["stop", NOBODY, &uuid, &prepared])
+        .fails(254)
+        .says(&format!("no matches found for {NOBODY:?}"))
+        .says(&format!("pod {prepared:?} is not running"))
+        .says("failed to stop 2 pod(s)");
+    assert_eq!(output.trimmed(), format!("{uuid:?}"));
+    case.rkt(["status", "--wait=10s", &uuid]).ok().prints("state=exited");
+    assert_eq!(case.state(&prepared), "prepared");
+}
+
+fn is_removed_beside_others_that_cannot_be(case: &Case) {
+    let _pod = case.start_sh("echo up; sleep 1000");
+    let (running, prepared) = (case.uuid(), prepare(case, "true"));
+    let output = case
+        .rkt(["rm", NOBODY, &prepared, &running])
+        .fails(254)
+        .says(&format!("no matches found for {NOBODY:?}"))
+        .says(&format!("pod {running:?} is currently running"))
+        .says("failed to remove one or more pods");
+    assert_eq!(output.trimmed(), format!("{prepared:?}"));
+    assert_eq!(case.pod_dir(&prepared), None);
+    assert_eq!(case.state(&running), "running");
+}
+
+fn shows_its_manifest_beside_others_that_have_none(case: &Case) {
+    let uuid = prepare(case, "true");
+    let output = case
+        .rkt(["cat-manifest", NOBODY, &uuid])
+        .fails(254)
+        .says(&format!("no matches found for {NOBODY:?}"));
+    assert_eq!(output.json(), case.rkt(["cat-manifest", &uuid]).ok().json());
 }
 
 #[test]
@@ -207,5 +331,5 @@ fn an_empty_list_has_a_header_only() {
     let case = Case::alone(Stage1::Fly);
     assert_eq!(case.rkt(["list"]).ok().stdout.lines().count(), 1);
     assert_eq!(case.rkt(["list", "--no-legend"]).ok().trimmed(), "");
-    assert_eq!(case.rkt(["list", "--format=json"]).ok().json(), serde_json::json!([]));
+    assert_eq!(case.rkt(["list", "--format=json"]).ok().json(), json!([]));
 }

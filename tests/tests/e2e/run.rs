@@ -1,8 +1,10 @@
 //! `rkt run` with one app: what the app gets, and what comes back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::case::{Case, app_lines};
 use tests::images;
+
+use crate::garbage::assert_nothing_is_left;
 
 under_supervised_walls!(names_the_host, has_only_loopback_without_a_network,);
 
@@ -16,12 +18,14 @@ under_both_walls!(
     puts_a_user_into_the_groups_of_the_image,
     sets_the_working_directory,
     protects_a_read_only_root,
+    protects_the_read_only_root_of_a_pod_manifest,
     keeps_writes_out_of_the_image,
     saves_the_uuid,
     runs_a_pod_manifest,
     refuses_a_pod_manifest_with_images,
     connects_a_terminal,
     runs_without_overlay,
+    falls_back_to_copies_where_overlays_cannot_be,
 );
 
 fn hands_over_output_and_exit_status(case: &Case) {
@@ -142,8 +146,31 @@ fn sets_the_working_directory(case: &Case) {
 
 fn protects_a_read_only_root(case: &Case) {
     let script = "touch /written && echo writable; mkdir /etc/x; true";
-    let output = case.run([case.busybox(), "--exec=/bin/sh", "--readonly-rootfs", "--", "-c", script]).ok();
-    assert!(!app_lines(&output.stdout).contains(&"writable"), "{output}");
+    let is_writable = |flags: &[&str]| {
+        let words = [&[case.busybox(), "--exec=/bin/sh"], flags, &["--", "-c", script]].concat();
+        let output = case.run(words).ok();
+        app_lines(&output.stdout).contains(&"writable")
+    };
+    assert!(!is_writable(&["--readonly-rootfs"]));
+    assert!(is_writable(&["--readonly-rootfs=false"]));
+    // Of the same flag, the last one counts.
+    assert!(is_writable(&["--readonly-rootfs", "--readonly-rootfs=false"]));
+    assert!(!is_writable(&["--readonly-rootfs=false", "--readonly-rootfs=true"]));
+}
+
+/// Only a pod manifest can ask for one besides the flag, and no flag of an app stands beside a pod manifest.
+fn protects_the_read_only_root_of_a_pod_manifest(case: &Case) {
+    let script = "touch /written && echo writable; touch /scratch/written && echo volume";
+    let mut manifest = pod_manifest(case, script);
+    manifest["apps"][0]["readOnlyRootFS"] = json!(true);
+    let flag = pod_manifest_flag(case, &manifest);
+    let output = case.run([&*flag]).ok();
+    let lines = app_lines(&output.stdout);
+    assert!(!lines.contains(&"writable") && lines.contains(&"volume"), "{output}");
+    case.run([&*flag, "--readonly-rootfs=false"]).fails(254).says("--readonly-rootfs must follow an image");
+    manifest["apps"][0]["readOnlyRootFS"] = json!(false);
+    let output = case.run([&*pod_manifest_flag(case, &manifest)]).ok();
+    assert!(app_lines(&output.stdout).contains(&"writable"), "{output}");
 }
 
 fn keeps_writes_out_of_the_image(case: &Case) {
@@ -162,9 +189,9 @@ fn saves_the_uuid(case: &Case) {
 }
 
 /// The manifest of a pod with the busybox image and one app.
-fn pod_manifest(case: &Case, script: &str) -> String {
+fn pod_manifest(case: &Case, script: &str) -> Value {
     let id = case.rkt(["fetch", "--full", images::BUSYBOX_FILE]).ok().trimmed().to_owned();
-    let manifest = json!({
+    json!({
         "acKind": "PodManifest",
         "acVersion": "0.8.11",
         "apps": [{
@@ -174,20 +201,24 @@ fn pod_manifest(case: &Case, script: &str) -> String {
             "mounts": [{"volume": "scratch", "path": "/scratch"}],
         }],
         "volumes": [{"name": "scratch", "kind": "empty"}],
-    });
+    })
+}
+
+fn pod_manifest_flag(case: &Case, manifest: &Value) -> String {
     let file = case.tmp("pod.json");
     case.host().write(&file, manifest.to_string());
     format!("--pod-manifest={file}")
 }
 
 fn runs_a_pod_manifest(case: &Case) {
-    let manifest = pod_manifest(case, "touch /scratch/file && echo $AC_APP_NAME; exit 4");
+    let manifest =
+        pod_manifest_flag(case, &pod_manifest(case, "touch /scratch/file && echo $AC_APP_NAME; exit 4"));
     let output = case.run([&*manifest]).fails(4);
     assert!(app_lines(&output.stdout).contains(&"from-manifest"), "{output}");
 }
 
 fn refuses_a_pod_manifest_with_images(case: &Case) {
-    let manifest = pod_manifest(case, "true");
+    let manifest = pod_manifest_flag(case, &pod_manifest(case, "true"));
     let conflict = "conflicting flags set with --pod-manifest";
     case.run([&*manifest, case.busybox()]).fails(254).says(conflict);
     case.run([&*manifest, "--set-env=A=b"]).fails(254).says(conflict);
@@ -225,6 +256,39 @@ fn runs_without_overlay(case: &Case) {
     assert!(app_lines(&output.stdout).contains(&"x"), "{output}");
     let output = case.run_sh("cat /etc/passwd").ok();
     assert!(output.stdout.contains("alice"), "the image was changed: {output}");
+}
+
+fn falls_back_to_copies_where_overlays_cannot_be(case: &Case) {
+    // The root of the test host is an overlay, and such cannot be the writable layer of another.
+    let data = format!("/opt/{}", case.name());
+    case.host().exec("mkdir").arg(&*data).ok();
+    assert_eq!(case.host().exec("stat").args(["-f", "-c", "%T", &data]).ok().trimmed(), "overlayfs");
+    let rkt = |words: &[&str]| {
+        let dir = format!("--dir={data}");
+        case.host()
+            .exec("/usr/bin/rkt")
+            .args(["--insecure-options=image", &dir])
+            .args(words.iter().copied())
+            .ok()
+    };
+    let (stage1, save) = (case.stage1().flag(), format!("--uuid-file-save={}", case.uuid_file("pod")));
+    let words = ["run", &stage1, case.net(), &save, images::BUSYBOX_FILE, "--exec=/bin/sh", "--", "-c"];
+    let output = rkt(&[&words[..], &["echo x >/etc/passwd; cat /etc/passwd"]].concat())
+        .says(r#"disabling overlay support: "the data directory is on an overlay itself""#);
+    assert!(app_lines(&output.stdout).contains(&"x"), "{output}");
+    let first = case.uuid();
+    let root = format!("{data}/pods/run/{first}/stage1/rootfs/opt/stage2/busybox/rootfs");
+    assert_eq!(case.host().read(&format!("{root}/etc/passwd")), "x\n");
+    let output = rkt(&[&words[..], &["cat /etc/passwd"]].concat());
+    assert!(output.stdout.contains("alice"), "the image was changed: {output}");
+    let second = case.uuid();
+
+    rkt(&["gc", "--grace-period=0s"]);
+    assert_eq!(case.host().sh(&format!("find {data}/pods -mindepth 2")).success().stdout, "");
+    assert_nothing_is_left(case, &first);
+    assert_nothing_is_left(case, &second);
+    // It lies in memory.
+    case.host().exec("rm").args(["-rf", "--one-file-system", &data]).ok();
 }
 
 fn names_the_host(case: &Case) {
