@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use stage1::{Error, Result};
+use systemd::pod_group::Owner;
 
 /// The oldest that understands what we ask for; `SYSTEMD_SECCOMP` and `SYSTEMD_NSPAWN_LOCK` are the youngest.
 const OLDEST: u32 = 247;
@@ -16,6 +17,20 @@ pub(crate) struct Nspawn {
     pub(crate) program: PathBuf,
     /// The version of systemd that it is of, where that can be told.
     pub(crate) version: Option<u32>,
+}
+
+impl Nspawn {
+    /// Whether it can register a pod whose group is `owner`'s: from 253 on machined may know one machine of a unit only, and refuse more,
+    /// upon which systemd-nspawn fails.
+    pub(crate) fn may_register(&self, owner: &Owner) -> bool {
+        match owner {
+            Owner::Nobody => false,
+            Owner::Scope(_) => true,
+            Owner::Service(_) => {
+                self.version.is_some_and(|version| version < 253) || systemd::unit::is_started_by_systemd()
+            }
+        }
+    }
 }
 
 /// Finds it.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use executor::AppSpec;
 use network::Joined;
@@ -21,12 +20,12 @@ use supervised::descriptors::{listen_for_control, share_out, streams};
 use supervised::metadata;
 use supervised::networks::{self, Home};
 use sys::namespace::{self, Kind};
-use systemd::pod_group::{self, Owner};
+use systemd::pod_group;
 use systemd::{PodGroup, journal};
 
 use crate::cgroup;
 use crate::command::{Container, arguments, environment};
-use crate::host;
+use crate::host::{self, Nspawn};
 
 /// Becomes systemd-nspawn.
 pub(crate) fn run(run: &Run) -> Result<Infallible> {
@@ -78,8 +77,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
     };
     let started = announced.and_then(|()| {
         let joined = joined.as_ref();
-        let container =
-            Parts { program: nspawn.program, group, specs, sockets, administrates, of_network, joined };
+        let container = Parts { nspawn, group, specs, sockets, administrates, of_network, joined };
         become_nspawn(&mut pod, run, &mut home, &container)
     });
     started.map_err(|error| match joined {
@@ -90,7 +88,7 @@ pub(crate) fn run(run: &Run) -> Result<Infallible> {
 
 /// What the pod is started from.
 struct Parts<'a> {
-    program: PathBuf,
+    nspawn: Nspawn,
     group: PodGroup,
     specs: Vec<AppSpec>,
     sockets: Vec<(String, OwnedFd)>,
@@ -101,7 +99,7 @@ struct Parts<'a> {
 
 /// All that comes after the network.
 fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -> Result<Infallible> {
-    let Parts { program, group, specs, sockets, administrates, of_network, joined } = parts;
+    let Parts { nspawn, group, specs, sockets, administrates, of_network, joined } = parts;
     let root = pod.current.dir.open_directory("stage1/rootfs")?;
     let names = NameFiles {
         resolv_conf: run.resolv_conf,
@@ -125,7 +123,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     let container = Container {
         uuid: run.uuid,
         apps: specs,
-        register: group.owner != Owner::Nobody && systemd::machined::available(),
+        register: nspawn.may_register(&group.owner) && systemd::machined::available(),
         administrates_network: *administrates,
         terminal: run.interactive && rustix::termios::isatty(io::stdin()),
         descriptors: &names,
@@ -136,7 +134,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     };
     let argv = strings(arguments(&container, run))?;
     let envp = environment(&container, run, std::env::vars_os());
-    let path = strings(vec![program.display().to_string()])?.remove(0);
+    let path = strings(vec![nspawn.program.display().to_string()])?.remove(0);
 
     let ourselves = rustix::process::getpid();
     pod.current.write_ppid(ourselves, Some(group.group.path()))?;
@@ -151,7 +149,7 @@ fn become_nspawn(pod: &mut Pod, run: &Run, home: &mut Home, parts: &Parts<'_>) -
     }
     hand_down(pod, home, &descriptors)?;
     let error = sys::process::execute_path(&path, &argv, &envp);
-    Err(error).step(|| format!("execute {}", program.display()))
+    Err(error).step(|| format!("execute {}", nspawn.program.display()))
 }
 
 /// Puts the descriptors under the numbers from 3 on, and the lock above them. Nothing else stays open in the next

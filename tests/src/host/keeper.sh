@@ -17,6 +17,7 @@ mkdir "$work/cgroup" "$work/root"
 mount -t cgroup2 cgroup2 "$work/cgroup"
 
 drop_group() {
+    [ -d "$1" ] || return 0
     echo 1 >"$1/cgroup.kill" 2>/dev/null || :
     for _ in $(seq 100); do
         # Another keeper may be at it too.

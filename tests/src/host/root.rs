@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 /// A file that only this root has.
 pub const MARKER: &str = "/etc/rkt-test-host";
 
+/// Which Debian it is, unless [`SUITE_VARIABLE`] names another: a newer one has a newer systemd.
 const SUITE: &str = "bookworm";
+/// The variable that names the release.
+const SUITE_VARIABLE: &str = "RKT_TEST_DEBIAN";
 
 /// systemd as process 1 with what rkt drives; then what tests and benchmarks call.
 const PACKAGES: &[&str] = &[
@@ -87,7 +90,8 @@ pub fn cached() -> Result<PathBuf> {
     let customize =
         format!("touch \"$1{MARKER}\"; {masks}rm -rf \"$1\"/var/cache/apt \"$1\"/var/lib/apt/lists/*");
     let packages = PACKAGES.join(",");
-    let recipe = Sha256::digest([SUITE, &packages, &customize].join("\n"));
+    let suite = std::env::var(SUITE_VARIABLE).unwrap_or_else(|_| SUITE.to_owned());
+    let recipe = Sha256::digest([suite.as_str(), &packages, &customize].join("\n"));
     let id: String = recipe.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let root = dir.join(format!("root-{id}"));
     if root.exists() {
@@ -108,7 +112,7 @@ pub fn cached() -> Result<PathBuf> {
     let status = Command::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase", &format!("--include={packages}")])
         .arg(format!("--customize-hook={customize}"))
-        .arg(SUITE)
+        .arg(&suite)
         .arg(&new)
         .status()
         .context("Cannot run mmdebstrap; `cargo xtask test` installs it")?;

@@ -148,10 +148,16 @@ fn mounts_of_the_app_win() {
 fn what_cannot_be_is_refused_by_name() {
     let pod = PodRequest { mounts: vec!["volume=data,target=/d".parse().unwrap()], ..PodRequest::default() };
     let error = pod.check(&[]).unwrap_err().to_string();
-    assert_eq!(error, "dangling mount point \"/d\": volume \"data\" not found");
+    assert_eq!(
+        error,
+        "dangling mount point \"/d\": volume \"data\" not found (--volume=data,kind=host,source=/PATH)"
+    );
     let apps = requests(&["web", "--mount=volume=x,target=/y"]);
     let error = PodRequest::default().check(&apps).unwrap_err().to_string();
-    assert_eq!(error, "dangling mount point \"/y\": volume \"x\" not found");
+    assert_eq!(
+        error,
+        "dangling mount point \"/y\": volume \"x\" not found (--volume=x,kind=host,source=/PATH)"
+    );
 
     let error = make(PodRequest::default(), &["web", "web"], &server()).unwrap_err().to_string();
     assert_eq!(error, "multiple apps with name \"web-server\": give each its own --name");
