@@ -1,6 +1,7 @@
 //! One test's view of the shared host: names of its own, an `rkt` to call, and what to print when the test fails.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -346,11 +347,19 @@ impl Case {
             show("systemctl", &["status", "--no-pager", "--full", "--lines=0", unit]);
             show("journalctl", &["-q", "--no-pager", "--lines=50", "-u", unit]);
         }
-        for id in self.pods.borrow().iter() {
-            let Ok(uuid) = std::fs::read_to_string(self.host.path(self.uuid_file(id))) else { continue };
-            let output = self.rkt(["status", uuid.trim()]).output();
-            eprintln!("---- {output}");
-            show("journalctl", &["-q", "--no-pager", "--lines=50", &format!("RKT_POD={}", uuid.trim())]);
+        let mut uuids: BTreeSet<String> = (self.pods.borrow().iter())
+            .filter_map(|id| std::fs::read_to_string(self.host.path(self.uuid_file(id))).ok())
+            .map(|uuid| uuid.trim().to_owned())
+            .collect();
+        // Those that no file names, where no other test has any.
+        if let Some(data) = &self.data {
+            let found = self.host.exec("find").args([data, "-path", "*/pods/*/*", "-prune"]).output();
+            uuids.extend(found.stdout.lines().filter_map(|path| Some(path.rsplit_once('/')?.1.to_owned())));
+        }
+        for uuid in uuids {
+            for words in [&["status", &uuid][..], &["logs", "--lines=50", &uuid]] {
+                eprintln!("---- {}", self.rkt(words.iter().copied()).output());
+            }
         }
     }
 }

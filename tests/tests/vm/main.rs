@@ -14,10 +14,23 @@ mod reboot;
 mod units;
 
 /// The shared machine, for one test at a time: probes of processor time must not take it from each other.
-fn machine() -> (&'static Vm, MutexGuard<'static, ()>) {
+fn machine() -> (&'static Vm, Turn) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    (vm::shared(), turn)
+    (vm::shared(), Turn { _turn: turn })
+}
+
+/// A test's turn with the machine. One that fails shows the journal.
+struct Turn {
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", vm::shared().sh("journalctl --boot --quiet --no-pager --lines=100"));
+        }
+    }
 }
 
 /// Runs a pod as a service with these settings and returns its exit status and what it said.
