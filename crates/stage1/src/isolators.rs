@@ -158,7 +158,7 @@ fn check_limits(
             )),
             Limits::Impossible(reason) if options.policy == Policy::Contained => {
                 return Err(Error::Refused(format!(
-                    "App {:?} asks for a limit of its own ({}), which cannot be enforced: {reason}. Start rkt from a \
+                    "App {:?} asks for a limit of its own ({}), which cannot be enforced: {reason}. Leave it out, start rkt from a \
                      unit that has Delegate=yes in its [Service] section, or limit the unit as a whole",
                     app.name(),
                     limit.isolator,

@@ -68,7 +68,7 @@ pub fn enforce(
         Ok(group) => group,
         Err(reason) if policy == Policy::Contained => {
             return Err(Error::Refused(format!(
-                "The pod asks for a limit of its own ({asked}), which cannot be enforced: {reason}. Start rkt from a \
+                "The pod asks for a limit of its own ({asked}), which cannot be enforced: {reason}. Leave it out, start rkt from a \
                  unit that has Delegate=yes in its [Service] section, or limit the unit as a whole"
             )));
         }
