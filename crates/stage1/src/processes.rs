@@ -166,7 +166,11 @@ const KILL_ROUNDS: u32 = 100;
 /// When something is left that forks faster than it can be killed.
 pub fn kill(dir: &PodDir, uuid: PodUuid) -> Result<bool> {
     if let Some(group) = group(dir)? {
-        group.kill()?;
+        match group.kill() {
+            // systemd removes it with the unit whose main process has just been killed.
+            Err(error) if is_gone(&error) => return Ok(true),
+            killed => killed?,
+        }
         // A process that the kernel is busy with ends when that is done.
         group.wait_until_empty(KILL_LIMIT)?;
         return Ok(true);
