@@ -297,10 +297,10 @@ impl fmt::Display for ImageReference {
                 for label in labels.iter().filter(|label| label.name != "version") {
                     text.push_str(&format!(",{}={}", label.name, label.value));
                 }
-                if appc(&text).as_ref() == Ok(self) {
+                if parse(&text, |_| false).as_ref() == Ok(self) {
                     return f.write_str(&text);
                 }
-                // A value with a comma, say, can be written in the other notation only.
+                // A value with a comma, say, or a name that looks like one of a file can be written in the other notation only.
                 write!(f, "cimd:appc:v=0:{}", uri::escape(name.as_str()))?;
                 for (index, label) in labels.iter().enumerate() {
                     let separator = if index == 0 { '?' } else { '&' };

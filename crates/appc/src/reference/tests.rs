@@ -195,6 +195,8 @@ fn display_is_read_back() {
         "oci:/srv/layout:v1",
         "oci-archive:a.tar",
         "docker-archive:a.tar:busybox:1",
+        // Without the scheme it is a file.
+        "cimd:appc:v=0:a%2F99.aci",
     ] {
         let reference = parse(text).unwrap();
         assert_eq!(reference.to_string(), text);
