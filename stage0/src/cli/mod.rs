@@ -62,20 +62,16 @@ fn run(entry: &Entry, matches: &mut clap::ArgMatches) -> ExitCode {
     };
     let context = globals.into_context(dir_given);
     let result = (entry.run)(&context, matches);
-    if let Err(error) = &result
-        && report::is_disk_full(error)
-        && let Ok(data) = context.data_dir()
-    {
-        // Behind the error itself.
-        let code = finish(name, result, context.debug);
+    let disk_is_full = result.as_ref().is_err_and(report::is_disk_full);
+    let code = finish(name, result, context.debug);
+    if disk_is_full && let Ok(data) = context.data_dir() {
         let way_out = "remove what is not needed there, or name another directory (--dir)";
         report::notice(
             name,
             format_args!("no room below {}: rkt gc and rkt image gc {way_out}", data.display()),
         );
-        return code;
     }
-    finish(name, result, context.debug)
+    code
 }
 
 fn finish(command: &str, result: Result<ExitCode>, debug: bool) -> ExitCode {

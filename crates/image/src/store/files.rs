@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// How names begin of files that shall replace others.
-const NEW: &str = ".new-";
+/// How names begin of what is being made and not in its place yet.
+pub(super) const NEW: &str = ".new-";
 /// Writing a small file takes no longer.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 

@@ -11,10 +11,10 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Locked, Store, StoreError, files};
+use super::files::{self, NEW};
+use super::{Locked, Store, StoreError};
 use crate::remove::remove_tree;
 
-const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
